@@ -1,0 +1,90 @@
+"""Fast, safe reading and writing of TensorFlow checkpoints, with or without TensorFlow.
+
+Nothing is loaded until it is used: neither NumPy nor TensorFlow at import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._bundle import Reader, TensorInfo, open
+    from ._checkpoint_reader import (
+        CheckpointReader,
+        NewCheckpointReader,
+        list_variables,
+        load_checkpoint,
+        load_variable,
+    )
+    from ._checkpoints import (
+        checkpoint_exists,
+        checkpoints_iterator,
+        generate_checkpoint_state_proto,
+        get_checkpoint_mtimes,
+        get_checkpoint_state,
+        latest_checkpoint,
+        remove_checkpoint,
+        update_checkpoint_state,
+    )
+    from ._load import VerifyReport, load, verify
+    from ._state import CheckpointState
+    from ._stats import Stats, stats
+    from ._writer import Tensor, merge, save
+    from .errors import CheckpointError, DataLossError, NotFoundError, UnsupportedError
+    from .tf import RestoreReport, restore
+
+# Where each public name lives.
+_HOMES = {
+    "Reader": "_bundle",
+    "TensorInfo": "_bundle",
+    "open": "_bundle",
+    "CheckpointReader": "_checkpoint_reader",
+    "NewCheckpointReader": "_checkpoint_reader",
+    "list_variables": "_checkpoint_reader",
+    "load_checkpoint": "_checkpoint_reader",
+    "load_variable": "_checkpoint_reader",
+    "checkpoint_exists": "_checkpoints",
+    "checkpoints_iterator": "_checkpoints",
+    "generate_checkpoint_state_proto": "_checkpoints",
+    "get_checkpoint_mtimes": "_checkpoints",
+    "get_checkpoint_state": "_checkpoints",
+    "latest_checkpoint": "_checkpoints",
+    "remove_checkpoint": "_checkpoints",
+    "update_checkpoint_state": "_checkpoints",
+    "VerifyReport": "_load",
+    "load": "_load",
+    "verify": "_load",
+    "CheckpointState": "_state",
+    "Stats": "_stats",
+    "stats": "_stats",
+    "Tensor": "_writer",
+    "merge": "_writer",
+    "save": "_writer",
+    "CheckpointError": "errors",
+    "DataLossError": "errors",
+    "NotFoundError": "errors",
+    "UnsupportedError": "errors",
+    "RestoreReport": "tf",
+    "restore": "tf",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("ckptfast")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,103 @@
+"""Whole checkpoints at once: load values, verify bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ._bundle import Backend, Reader, open
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy
+
+    Array = numpy.ndarray[Any, Any]
+
+
+def load(
+    path: str | bytes | os.PathLike[Any],
+    names: str | Iterable[str] | None = None,
+    *,
+    verify: bool = True,
+    copy: bool | None = None,
+    backend: Backend = "auto",
+    threads: int | None = None,
+) -> dict[str, Array]:
+    """Read tensors into a dict of read-only arrays, checked against their checksums.
+
+    `names` are names or globs (`*`, `?`, `[…]`; `*` also matches `/`), one or several; an exact
+    name wins over a glob, and one that matches nothing raises `NotFoundError`. Without `names` all
+    tensors are read. `path`, `verify`, `copy`, `backend` and `threads` are those of
+    `ckptfast.open`, which also says what it means that arrays may be pages of the file.
+
+    Raises `DataLossError`, naming tensor, file and bytes, when anything does not match; then
+    nothing is returned.
+    """
+    with open(path, verify=verify, copy=copy, backend=backend, threads=threads) as reader:
+        if names is None:
+            return reader._all_arrays()
+        return reader._arrays(_select(reader, [names] if isinstance(names, str) else names))
+
+
+def _select(reader: Reader, patterns: Iterable[str]) -> list[str]:
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        if pattern in reader:
+            chosen[pattern] = None
+            continue
+        matches = fnmatch.filter(reader, pattern)
+        if not matches:
+            raise reader._missing(pattern)
+        chosen.update(dict.fromkeys(matches))
+    return list(chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyReport:
+    """What `ckptfast.verify` found. True in a condition when everything matches."""
+
+    prefix: str
+    """Path stem of the checkpoint."""
+    tensors: int
+    """Number of tensors checked."""
+    nbytes: int
+    """Their size in bytes."""
+    seconds: float
+    """How long it took."""
+    bad: dict[str, Exception]
+    """Every tensor that does not match, with the error that reading it raises."""
+
+    def __bool__(self) -> bool:
+        return not self.bad
+
+    def __str__(self) -> str:
+        rate = self.nbytes / max(self.seconds, 1e-9) / 1e9
+        size = f"{self.tensors} tensors, {self.nbytes} bytes in {self.seconds:.3f} s"
+        if not self.bad:
+            return f"{self.prefix}: all bytes match: {size} ({rate:.1f} GB/s)"
+        lines = [f"{self.prefix}: {len(self.bad)} of {size} do not match:"]
+        lines += [f"  {name}: {error}" for name, error in self.bad.items()]
+        return "\n".join(lines)
+
+
+def verify(
+    path: str | bytes | os.PathLike[Any],
+    *,
+    backend: Backend = "auto",
+    threads: int | None = None,
+) -> VerifyReport:
+    """Compare every byte of a checkpoint with its checksum, and list all that do not match.
+
+    Goes on after errors. Raises only where there is no checkpoint to look at: no file, or an index
+    that is itself damaged.
+    """
+    started = time.perf_counter()
+    with open(path, backend=backend, threads=threads) as reader:
+        bad = dict(reader._verify(list(reader)))
+        sizes = [reader.info(name).nbytes or 0 for name in reader]
+        seconds = time.perf_counter() - started
+        return VerifyReport(reader.prefix, len(sizes), sum(sizes), seconds, bad)

@@ -1,0 +1,94 @@
+"""The native core. See `rust/ckptfast-python`."""
+
+from collections.abc import Sequence
+from typing import Literal, final
+
+from typing_extensions import Buffer
+
+@final
+class Region:
+    """Memory of a mapped data file, or of copied tensors; supports the buffer protocol."""
+
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def aliases_file(self) -> bool: ...
+    @property
+    def readonly(self) -> bool: ...
+    def dlpack(self, offset: int, shape: Sequence[int], code: int, bits: int) -> object: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Reader:
+    """An open checkpoint. Tensors go by their number in the order of `names()`."""
+
+    def __new__(
+        cls,
+        prefix: str,
+        files: Sequence[str],
+        *,
+        backend: str,
+        private: bool,
+        threads: int,
+    ) -> Reader: ...
+    @property
+    def format(self) -> Literal["V1", "V2"]: ...
+    @property
+    def prefix(self) -> str: ...
+    @property
+    def num_shards(self) -> int: ...
+    def names(self) -> list[str]: ...
+    def find(self, name: str) -> int: ...
+    def signatures(self) -> list[tuple[int, tuple[int, ...]]]: ...
+    def entry(
+        self, index: int
+    ) -> tuple[int | None, int | None, int | None, int | None, list[str]]: ...
+    def raw_keys(self) -> list[bytes]: ...
+    def raw_signature(self, key: bytes) -> tuple[int, tuple[int, ...]] | None: ...
+    def read(
+        self,
+        indices: Sequence[int],
+        *,
+        verify: bool,
+        copy: bool | None,
+        writable: bool = False,
+        align: int = 1,
+    ) -> list[tuple[Region, int] | list[bytes]]: ...
+    def read_box(
+        self,
+        index: int,
+        start: Sequence[int],
+        length: Sequence[int],
+        *,
+        verify: bool,
+        copy: bool | None,
+        writable: bool = False,
+        align: int = 1,
+    ) -> tuple[Region, int] | list[bytes]: ...
+    def verify(self, indices: Sequence[int]) -> list[tuple[int, Exception]]: ...
+    def close(self) -> None: ...
+
+def write(
+    prefix: str,
+    tensors: Sequence[
+        tuple[str, int, Sequence[int], str | None, Buffer | list[bytes], int, int]
+    ],
+    *,
+    shards: int | None,
+    align: int,
+    durability: str,
+    threads: int,
+) -> int: ...
+def merge(
+    prefixes: Sequence[str],
+    prefix: str,
+    *,
+    durability: str,
+    delete_old: bool,
+    allow_missing: bool,
+) -> int: ...
+def counters() -> dict[str, int]: ...
+def default_threads() -> int: ...
+def crc32c(data: Buffer, crc: int = 0) -> int: ...

@@ -1,0 +1,162 @@
+"""Names of a bundle's files, and which data files its index names.
+
+A bundle at PREFIX is `PREFIX.index` and `PREFIX.data-SSSSS-of-NNNNN` for each shard S; N is what
+the header in the index says, so data files of another N are leftovers of an earlier save. The
+header is read here without the native core, because whoever deletes or skips a damaged checkpoint
+needs its number of shards although nothing else of it can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from .errors import DataLossError
+
+# The widths are minimums: a hundred thousand shards just get longer names.
+DATA_SUFFIX: Final = re.compile(r"\.data-(\d{5,})-of-(\d{5,})$")
+V1_SHARD_SUFFIX: Final = re.compile(r"-(\d{5,})-of-(\d{5,})$")
+
+MAGIC: Final = bytes.fromhex("57fb808b247547db")
+FOOTER_BYTES: Final = 48
+# Enough for the header: the first entry of the table, whose key is empty.
+HEAD_BYTES: Final = 512
+# Beyond this, a number of shards is damage or malice, and not worth a list of names.
+_MOST_SHARDS: Final = 1 << 20
+
+
+def data_file(prefix: str, shard: int, shards: int) -> str:
+    """The path of data file number `shard` of `shards`."""
+    return f"{prefix}.data-{shard:05d}-of-{shards:05d}"
+
+
+def index_file(prefix: str) -> str:
+    """The path of the index, whose existence is what makes the bundle exist."""
+    return f"{prefix}.index"
+
+
+def strip_suffix(path: str) -> str:
+    """`path` without the suffix of an index, a data file or a meta graph; else `path` itself."""
+    for suffix in (".index", ".meta"):
+        if path.endswith(suffix):
+            return path.removesuffix(suffix)
+    return DATA_SUFFIX.sub("", path)
+
+
+def meta_file(prefix: str, suffix: str = "meta") -> str:
+    """The path of the meta graph that `Saver` writes beside a checkpoint (V1 shards share one)."""
+    return re.sub(r"-[\d?]+-of-\d+$", "", prefix) + f".{suffix}"
+
+
+def header(head: bytes) -> bytes | None:
+    """The value under the empty key, from the first bytes of a table; as much of it as they hold.
+
+    It is a BundleHeaderProto in the index of a bundle and a SavedTensorSlices in a V1 file. `None`
+    if the bytes do not begin like a table of either kind.
+    """
+    entry = head if head[:1] == b"\0" else _snappy_literal(head)
+    # Entry: shared key bytes (0), unshared key bytes (0), length of the value, the value.
+    if entry[:2] != b"\0\0":
+        return None
+    length, start = _varint(entry, 2)
+    return None if length is None else entry[start : start + length]
+
+
+def shard_count(head: bytes) -> int | None:
+    """How many data files a bundle has, from the first bytes of its index; `None` if unreadable."""
+    value = header(head)
+    if value is None:
+        return None
+    at = 0
+    while at < len(value):
+        tag, at = _varint(value, at)
+        if tag == 0x08:  # field 1, num_shards, a varint
+            count, _ = _varint(value, at)
+            return count if count is not None and 0 < count < 1 << 31 else None
+        if tag is None or tag & 7 not in (0, 2):
+            return None
+        length, at = _varint(value, at)
+        if length is None:
+            return None
+        at += length if tag & 7 == 2 else 0
+    return None
+
+
+def is_bundle_header(value: bytes) -> bool:
+    """Tells the header of a bundle from that of a V1 file, whose field 1 is a message.
+
+    A V1 reader skips the unknown varint and sees a V1 file without tensors, which is how a bundle's
+    index opened as V1 looks like an empty checkpoint.
+    """
+    return value[:1] != b"\x0a"
+
+
+def data_files(prefix: str) -> tuple[str, ...] | None:
+    """The data files that the index at `prefix` names, present or not; `None` if unreadable.
+
+    Raises `OSError` if the index cannot be opened.
+    """
+    with open(index_file(prefix), "rb") as file:
+        count = shard_count(file.read(HEAD_BYTES))
+    if count is None or count > _MOST_SHARDS:
+        return None
+    return tuple(data_file(prefix, shard, count) for shard in range(count))
+
+
+def v1_files(prefix: str, count: str) -> tuple[str, ...]:
+    """The files of a V1 checkpoint in `count` shards (as written in their names), present or not.
+
+    Raises `DataLossError` for more than a directory would ever hold.
+    """
+    if int(count) > _MOST_SHARDS:
+        raise DataLossError(f"{prefix}: a checkpoint of {count} shards is none")
+    return tuple(f"{prefix}-{shard:05d}-of-{count}" for shard in range(int(count)))
+
+
+def v1_pattern(prefix: str, count: str) -> str:
+    """What `Saver.save` returns for a sharded V1 checkpoint, and what state files hold."""
+    return f"{prefix}-?????-of-{count}"
+
+
+def v1_count(prefix: str) -> str | None:
+    """The number of shards, as written in names, of the V1 shards saved under `prefix`.
+
+    `None` if there are none, or of two different numbers.
+    """
+    directory, stem = os.path.split(prefix)
+    try:
+        names = os.listdir(directory or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    matches = (V1_SHARD_SUFFIX.search(name) for name in names if name.startswith(stem + "-"))
+    counts = {found[2] for found in matches if found and found.string[: found.start()] == stem}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _snappy_literal(block: bytes) -> bytes:
+    """The bytes that a Snappy block begins with: its first element can only be a literal."""
+    _, at = _varint(block, 0)
+    if at >= len(block) or block[at] & 3:
+        return b""
+    length = (block[at] >> 2) + 1
+    at += 1
+    if length > 60:  # the length stands in the next 1 to 4 bytes
+        width = length - 60
+        length = int.from_bytes(block[at : at + width], "little") + 1
+        at += width
+    return block[at : at + length]
+
+
+def _varint(data: bytes, at: int) -> tuple[int | None, int]:
+    """The varint at `at`, and where it ends; `None` where there is no whole one."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            return None, at
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    return None, at

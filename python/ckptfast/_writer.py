@@ -1,0 +1,184 @@
+"""Writing bundles: any mapping of names to arrays, and the merging of bundles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from . import _dtypes, _native, _paths, _remote
+
+if TYPE_CHECKING:
+    import numpy
+    import numpy.typing
+
+    Array = numpy.ndarray[Any, Any]
+
+Durability = Literal["full", "rename", "none"]
+
+# Types narrower than a byte take one byte each, of which these bits count. TensorFlow stores the
+# others as zero, whatever they are in memory.
+_USED_BITS = {
+    _dtypes.number("int4"): 0x0F,
+    _dtypes.number("uint4"): 0x0F,
+    _dtypes.number("float4_e2m1fn"): 0x0F,
+    _dtypes.number("int2"): 0x03,
+    _dtypes.number("uint2"): 0x03,
+}
+
+
+class Tensor:
+    """A value for `ckptfast.save` that a plain array cannot express.
+
+    - `dtype`: TensorFlow's name where NumPy has no such type: "qint8", "quint8", "qint16",
+      "quint16", "qint32" over plain integers of that width, "variant" over serialized
+      `VariantTensorDataProto` messages (`bytes`).
+    - `slice`: the shape of the whole tensor and which part `data` is, in TensorFlow's notation:
+      "10 6 0,3:-" is rows 0, 1, 2 of a 10 by 6 tensor. Save a list of such parts under the name.
+    """
+
+    __slots__ = ("data", "dtype", "slice")
+
+    def __init__(
+        self,
+        data: numpy.typing.ArrayLike,
+        dtype: str | None = None,
+        slice: str | None = None,
+    ) -> None:
+        self.data = data
+        self.dtype = dtype
+        self.slice = slice
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.data!r}, dtype={self.dtype!r}, slice={self.slice!r})"
+
+
+def save(
+    path: str | bytes | os.PathLike[Any],
+    tensors: Mapping[str, Any],
+    *,
+    shards: int | None = None,
+    align: int = 64,
+    durability: Durability = "full",
+    threads: int | None = None,
+) -> str:
+    """Write `tensors` as the bundle with prefix `path`, and return the prefix.
+
+    Values are arrays of any shape, strides and byte order, anything `numpy.asarray` takes, strings
+    (`str` is stored as UTF-8), `Tensor`, or a list of `Tensor` slices of one partitioned tensor.
+
+    - `shards`: number of data files. `None` writes one for a new prefix (several threads write at
+      their offsets). Over an existing bundle it takes a number whose file names are free, so that
+      the old bundle stays whole until the new index takes its place: one file, then two, then one.
+      Giving the number that is there already keeps the names and is *not* atomic.
+    - `align`: every tensor begins at a multiple of this many bytes (a power of two up to 4096).
+      With 64 the file can be mapped straight into memory and into TensorFlow's variables; with 1
+      (and `shards=1`) the files are byte for byte what TensorFlow's Saver writes.
+    - `durability`: "full" returns when data, then index, then directory are on disk; "rename" skips
+      waiting for the disk but keeps the order of renames, so that a crash of the process loses
+      nothing; "none" does not wait either and leaves even the order to the system.
+    - `threads`: by default as many as the process may use.
+
+    A failed save leaves what was there, and no temporary files. Raises `ValueError` for names and
+    slices that contradict each other, `TypeError` for values TensorFlow has no type for, and
+    `OSError` when the disk is full or fails.
+    """
+    if _remote.is_remote(path):
+        with _remote.staging(path) as (local, finish):
+            save(local, tensors, shards=shards, align=align, durability="none", threads=threads)
+            return finish()
+    prefix = _paths.local(path)
+    rows = [row for name, value in tensors.items() for row in _rows(name, value)]
+    _native.write(
+        prefix,
+        rows,
+        shards=shards,
+        align=align,
+        durability=durability,
+        threads=_native.default_threads() if threads is None else threads,
+    )
+    return prefix
+
+
+def merge(
+    prefixes: Sequence[str | os.PathLike[str]],
+    path: str | os.PathLike[str],
+    *,
+    durability: Durability = "full",
+    delete_old: bool = True,
+    allow_missing: bool = False,
+) -> str:
+    """Make one bundle with prefix `path` of the bundles at `prefixes`, and return the prefix.
+
+    What TensorFlow's `MergeV2Checkpoints` does: data files are renamed, not copied, so the bundles
+    at `prefixes` are gone afterwards. `delete_old` also removes their directories where they are
+    empty then and not the directory of `path`. With `allow_missing`, prefixes without an index are
+    left out, as long as one is there.
+
+    Raises `ValueError` when two bundles hold the same tensor or differ in byte order.
+    """
+    prefix = _paths.local(path)
+    _native.merge(
+        [_paths.local(source) for source in prefixes],
+        prefix,
+        durability=durability,
+        delete_old=delete_old,
+        allow_missing=allow_missing,
+    )
+    return prefix
+
+
+_Row = tuple[str, int, Sequence[int], str | None, Any, int, int]
+
+
+def _rows(name: str, value: Any) -> list[_Row]:
+    if not isinstance(name, str):
+        raise TypeError(f"names are text, not {type(name).__name__}: {name!r}")
+    if not isinstance(value, list | tuple) or not any(isinstance(part, Tensor) for part in value):
+        return [_row(name, value)]
+    for part in value:
+        if not isinstance(part, Tensor) or part.slice is None:
+            raise TypeError(f"{name!r}: every part of a partitioned tensor is a Tensor with slice=")
+    return [_row(name, part) for part in value]
+
+
+def _row(name: str, value: Any) -> _Row:
+    tensor = value if isinstance(value, Tensor) else Tensor(value)
+    try:
+        array, number = _typed(tensor)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name!r}: {error}") from error
+    shape = array.shape
+    if array.dtype.kind in "OSUT":
+        return name, number, shape, tensor.slice, _elements(name, array), 0, 0
+    width = array.dtype.itemsize // (2 if array.dtype.kind == "c" else 1)
+    swap = 0 if array.dtype.isnative else width
+    # Plain bytes of the same width: NumPy offers no buffer of bfloat16 and the like.
+    raw = array.view(f"V{array.dtype.itemsize}")
+    return name, number, shape, tensor.slice, raw, swap, _USED_BITS.get(number, 0)
+
+
+def _typed(tensor: Tensor) -> tuple[Array, int]:
+    import numpy
+
+    array = numpy.asarray(tensor.data)
+    natural = _dtypes.from_numpy(array.dtype)
+    if tensor.dtype is None:
+        return array, natural
+    number = _dtypes.number(tensor.dtype)
+    wanted = _dtypes.numpy_dtype(number)
+    if natural == number or _dtypes.numpy_dtype(natural) == wanted:
+        return array, number
+    raise TypeError(f"a {tensor.dtype} tensor is made of {wanted} values, not {array.dtype}")
+
+
+def _elements(name: str, array: Array) -> list[bytes]:
+    elements = []
+    for element in array.ravel().tolist():
+        if isinstance(element, str):
+            element = element.encode()
+        if not isinstance(element, bytes):
+            kind = type(element).__name__
+            raise TypeError(f"{name!r}: elements of a string tensor are bytes or str, not {kind}")
+        elements.append(element)
+    return cast("list[bytes]", elements)

@@ -1,0 +1,137 @@
+"""Assigning a plan's values to the variables of a local session.
+
+A resource variable keeps the memory it is given, and copies it when it is first changed; so one run
+takes all of them, whatever their size. Other values are copied by TensorFlow while the operation
+runs. Of those that are not pages of the file already, no more than `IN_FLIGHT` bytes are read at a
+time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from .. import _dtypes
+from .._bundle import Reader
+from . import _session, _sites, _values
+from ._plan import Match
+from ._sites import Site
+from ._targets import Target
+from ._values import Value
+
+IN_FLIGHT = 256 << 20
+"""Bytes that are in memory only until TensorFlow has copied them."""
+_GROUP = 32 << 20
+"""Bytes that are read at once while filling `IN_FLIGHT`: enough to keep every core busy."""
+
+
+class _Job(NamedTuple):
+    match: Match
+    site: Site
+    nbytes: int
+
+
+def assign(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
+    """Assign every match; returns the number of bytes.
+
+    Every assignment that is needed is found, and with `verify` every byte is checked, before the
+    first one runs.
+    """
+    sites = _sites.find(session.graph, [match.target for match in matches])
+    jobs = [
+        _Job(match, site, sum(_values.nbytes(reader, source) for source in match.sources))
+        for match, site in zip(matches, sites, strict=True)
+    ]
+    kept = [job for job in jobs if _is_kept(job.match.target)]
+    copied = [job for job in jobs if not _is_kept(job.match.target)]
+    if sum(job.nbytes for job in copied) <= IN_FLIGHT:
+        kept, copied = jobs, []
+    elif verify:
+        _values.verify(reader, [source for job in copied for source in job.match.sources])
+    total = _run(session, kept, _read(reader, kept, verify=verify))
+    for batch, values in _batches(reader, copied):
+        total += _run(session, batch, values)
+        del values  # before the next ones are read
+    return total
+
+
+def _is_kept(target: Target) -> bool:
+    """Whether the target will hold the very memory it is fed."""
+    sink = target.sink
+    if not isinstance(sink, tf.Tensor) or sink.dtype != tf.resource:
+        return False
+    return target.parts[0].dtype != _dtypes.STRING and _is_host(sink.device)
+
+
+@functools.cache
+def _is_host(device: str) -> bool:
+    return tf.DeviceSpec.from_string(device).device_type in (None, "CPU")
+
+
+def _read(reader: Reader, jobs: Iterable[_Job], *, verify: bool) -> list[Value]:
+    """The values of all parts of all jobs, in order."""
+    return _values.read(
+        reader, [source for job in jobs for source in job.match.sources], verify=verify
+    )
+
+
+def _batches(reader: Reader, jobs: Sequence[_Job]) -> Iterator[tuple[list[_Job], list[Value]]]:
+    """The jobs with their values, by portions that stay within `IN_FLIGHT` bytes of copies.
+
+    One value that is larger makes a portion of its own.
+    """
+    # In the order of the file, for a disk reads ahead.
+    order = sorted(jobs, key=lambda job: reader._index(job.match.sources[0].key))
+    batch: list[_Job] = []
+    values: list[Value] = []
+    copied = 0
+    for group in _groups(order):
+        # The sizes are an upper limit: what is aligned is not copied.
+        if batch and copied + sum(job.nbytes for job in group) > IN_FLIGHT:
+            yield batch, values
+            batch, values, copied = [], [], 0
+        read = _read(reader, group, verify=False)
+        batch += group
+        values += read
+        copied += sum(value.copied for value in read)
+        del read
+    if batch:
+        yield batch, values
+
+
+def _groups(jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
+    group: list[_Job] = []
+    nbytes = 0
+    for job in jobs:
+        if group and nbytes + job.nbytes > _GROUP:
+            yield group
+            group, nbytes = [], 0
+        group.append(job)
+        nbytes += job.nbytes
+    if group:
+        yield group
+
+
+def _run(session: Any, jobs: Sequence[_Job], values: Sequence[Value]) -> int:
+    """Run the assignments, those that share a tensor to feed one after the other."""
+    rounds: list[tuple[list[Any], list[_session.Feed]]] = []
+    used: dict[int, int] = {}
+    arrays = iter(values)
+    total = 0
+    for job in jobs:
+        number = max(used.get(id(tensor), 0) for tensor in job.site.values)
+        if number == len(rounds):
+            rounds.append(([], []))
+        ops, feeds = rounds[number]
+        ops.append(job.site.op)
+        for part, tensor in zip(job.match.target.parts, job.site.values, strict=True):
+            value = next(arrays)
+            total += value.nbytes
+            used[id(tensor)] = number + 1
+            feeds.append((tensor, _session.feedable(part.dtype, value.array)))
+    for ops, feeds in rounds:
+        _session.run(session, ops, feeds)
+    return total

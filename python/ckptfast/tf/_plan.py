@@ -1,0 +1,209 @@
+"""Targets against the index of a checkpoint: what fits, before a byte of data is read."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .. import _dtypes
+from .._bundle import Reader
+from ..errors import CheckpointError, NotFoundError, _located
+from . import _object_graph
+from ._mismatch import InvalidArgumentError
+from ._report import Mismatch
+from ._targets import Box, Part, Shape, Target
+from ._variables import slices_by_name
+
+_HINTS = 10
+"""Missing names that get a list of nearest keys; finding those takes a while in a long index."""
+
+
+class Source(NamedTuple):
+    """Where one value comes from: a stored tensor, or a box of it."""
+
+    key: str
+    box: Box | None
+
+
+class Match(NamedTuple):
+    """A target and the sources of its parts."""
+
+    target: Target
+    sources: tuple[Source, ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """The outcome: what is assigned, and what has no counterpart on the other side."""
+
+    matches: list[Match] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    ambiguous: dict[str, list[str]] = field(default_factory=dict)
+    mismatched: list[Mismatch] = field(default_factory=list)
+    unexpected: tuple[str, ...] = ()
+
+    @property
+    def restored(self) -> tuple[str, ...]:
+        """The names of what is assigned, each once."""
+        names = (part.name for match in self.matches for part in match.target.parts)
+        return tuple(dict.fromkeys(names))
+
+
+def plan(reader: Reader, targets: Sequence[Target]) -> Plan:
+    """Look every part of every target up. A target is assigned whole or not at all."""
+    index = _Index(reader)
+    result = Plan()
+    wanted: set[str] = set()
+    for target in _with_slices(index, targets):
+        sources = []
+        complete = True
+        for part in target.parts:
+            keys = index.keys(part.name)
+            wanted.update(keys)
+            if len(keys) != 1:
+                complete = False
+                if keys:
+                    result.ambiguous[part.name] = keys
+                elif part.name not in result.missing:
+                    result.missing.append(part.name)
+                continue
+            mismatch = index.mismatch(part, keys[0])
+            if mismatch is not None:
+                complete = False
+                result.mismatched.append(mismatch)
+            sources.append(Source(keys[0], index.box(part)))
+        if complete:
+            result.matches.append(Match(target, tuple(sources)))
+    result.unexpected = tuple(
+        key for key in reader if key not in wanted and key != _object_graph.KEY
+    )
+    return result
+
+
+def error_of(reader: Reader, result: Plan) -> CheckpointError | None:
+    """The one error that lists everything that does not fit; `None` if everything does."""
+    lines = list(_complaints(reader, result))
+    if not lines:
+        return None
+    absent = bool(result.missing or result.ambiguous)
+    head = f"{len(lines)} of the variables cannot be restored from {reader.prefix}:"
+    tail = (
+        "Nothing was assigned. strict=False restores the variables that fit; "
+        "var_list={name in the checkpoint: variable} says which tensor goes where."
+    )
+    kind = NotFoundError if absent else InvalidArgumentError
+    error = kind("\n".join([head, *(f"  {line}" for line in lines), tail]))
+    names = [*result.missing, *result.ambiguous, *(item.name for item in result.mismatched)]
+    _located(error, path=reader.prefix, key=names[0])
+    return error
+
+
+def _complaints(reader: Reader, result: Plan) -> Iterator[str]:
+    for number, name in enumerate(result.missing):
+        near = difflib.get_close_matches(name, reader, n=3) if number < _HINTS else []
+        hint = f" (nearest: {', '.join(near)})" if near else ""
+        yield f"{name}: not in the checkpoint{hint}"
+    for name, keys in result.ambiguous.items():
+        yield f"{name}: several objects of that name were saved: {', '.join(keys)}"
+    for mismatch in result.mismatched:
+        yield str(mismatch)
+
+
+class _Index:
+    """The checkpoint's index, asked by the names of variables."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @functools.cached_property
+    def _keys_by_name(self) -> dict[str, list[str]]:
+        return _object_graph.keys_by_name(self._reader)
+
+    def keys(self, name: str) -> list[str]:
+        """The stored tensors that may be meant by `name`: one, unless it is missing or unclear."""
+        if name in self._reader:
+            return [name]
+        return [key for key in self._keys_by_name.get(name, ()) if key in self._reader]
+
+    def signature(self, key: str) -> tuple[int, tuple[int, ...]]:
+        return self._reader._signatures[self._reader._index(key)]
+
+    def mismatch(self, part: Part, key: str) -> Mismatch | None:
+        """What differs between a variable and its tensor. Types are never converted."""
+        number, stored = self.signature(key)
+        if number != part.dtype:
+            return Mismatch(part.name, _dtypes.name(part.dtype), _dtypes.name(number))
+        if part.box is not None:
+            if part.box.full_shape != stored:
+                return Mismatch(part.name, f"a slice of {part.box.full_shape}", str(stored))
+        elif not _fits(stored, part.shape):
+            return Mismatch(part.name, _text(part.shape), str(stored))
+        return None
+
+    def box(self, part: Part) -> Box | None:
+        """The box to read; `None` when it is the whole tensor, which may then be aliased."""
+        box = part.box
+        return None if box is None or box.length == box.full_shape else box
+
+
+def _fits(stored: tuple[int, ...], shape: Shape | None) -> bool:
+    if shape is None:
+        return True
+    if len(stored) != len(shape):
+        return False
+    return all(size is None or size == other for size, other in zip(shape, stored, strict=True))
+
+
+def _text(shape: Shape | None) -> str:
+    if shape is None:
+        return "any shape"
+    comma = "," if len(shape) == 1 else ""
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + comma + ")"
+
+
+def _with_slices(index: _Index, targets: Sequence[Target]) -> Iterable[Target]:
+    """The targets, with whole variables recognised as slices where only that can be meant.
+
+    They are when the checkpoint has a tensor of the common name, none of their own names, and the
+    sizes along exactly one axis add up to its shape.
+    """
+    absent = [target for target in targets if not index.keys(target.parts[0].name)]
+    if not absent:
+        return targets
+    renamed: dict[int, Target] = {}
+    for name, slices in slices_by_name(absent).items():
+        keys = index.keys(name)
+        if len(keys) == 1:
+            boxes = _boxes(index.signature(keys[0])[1], [item.parts[0].shape for item in slices])
+            for target, box in zip(slices, boxes, strict=False):
+                part = target.parts[0]._replace(name=name, box=box)
+                renamed[id(target)] = Target((part,), target.sink)
+    return [renamed.get(id(target), target) for target in targets]
+
+
+def _boxes(full_shape: tuple[int, ...], shapes: list[Shape | None]) -> list[Box]:
+    """The boxes of parts that follow each other along one axis, or none if they cannot."""
+    lengths = [shape for shape in shapes if shape is not None and None not in shape]
+    if len(lengths) != len(shapes) or any(len(shape) != len(full_shape) for shape in lengths):
+        return []
+    fitting = []
+    for axis, size in enumerate(full_shape):
+        sizes = [shape[axis] or 0 for shape in lengths]
+        others_fit = all(
+            shape[:axis] + shape[axis + 1 :] == full_shape[:axis] + full_shape[axis + 1 :]
+            for shape in lengths
+        )
+        if others_fit and sum(sizes) == size:
+            fitting.append((axis, sizes))
+    if len(fitting) != 1:
+        return []
+    axis, sizes = fitting[0]
+    boxes = []
+    for number, size in enumerate(sizes):
+        start = tuple(sum(sizes[:number]) if at == axis else 0 for at in range(len(full_shape)))
+        length = (*full_shape[:axis], size, *full_shape[axis + 1 :])
+        boxes.append(Box(full_shape, start, length))
+    return boxes

@@ -1,0 +1,66 @@
+"""Restored things that are no variables: hash tables and other objects that TensorFlow can save.
+
+TensorFlow hides them behind `SaveableObject`: a list of tensors to save, and a `restore` method that
+makes operations. Those are made once per graph and object, and fed like any assignment.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tensorflow.python.training.saving import saveable_object_util
+
+from ._targets import Box, Part, Target
+
+_lock = threading.Lock()
+
+
+def target(saveable: Any) -> Target:
+    """The target of a `SaveableObject`; its values may have any shape."""
+    parts = tuple(
+        Part(spec.name, spec.dtype.base_dtype.as_datatype_enum, None, _box(spec.slice_spec))
+        for spec in saveable.specs
+    )
+    return Target(parts, saveable)
+
+
+def of_trackable(graph: Any, obj: Any, name: str | None) -> list[Any]:
+    """The saveables of a trackable object, named as `Saver` names them.
+
+    Making one may add operations that read the object, so they are kept with the graph.
+    """
+    with _lock:
+        kept: dict[Any, Any] = graph.__dict__.setdefault("_ckptfast_saveables", {})
+        found = kept.get((id(obj), name))
+        if found is None:
+            with graph.as_default(), graph.control_dependencies(None):
+                found = (obj, _make(obj, name))
+            kept[id(obj), name] = found  # with the object: its id is not given away
+    saveables: list[Any] = found[1]
+    return saveables
+
+
+def _make(obj: Any, name: str | None) -> list[Any]:
+    if name is None:
+        names = saveable_object_util.op_list_to_dict([obj])
+    else:
+        names = {name: obj}
+    return list(saveable_object_util.validate_and_slice_inputs(names))
+
+
+def of_eager(obj: Any, name: str | None) -> list[Any]:
+    """The saveables of a trackable object outside of any graph."""
+    return _make(obj, name)
+
+
+def _box(spec: str) -> Box | None:
+    if not spec:
+        return None
+    *sizes, extents = spec.split()
+    full_shape = tuple(map(int, sizes))
+    pairs = [
+        (0, size) if extent == "-" else tuple(map(int, extent.split(",")))
+        for extent, size in zip(extents.split(":"), full_shape, strict=True)
+    ]
+    return Box(full_shape, tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))

@@ -1,0 +1,93 @@
+"""Reading the values of a plan, as arrays that TensorFlow can take as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .. import _dtypes
+from .._bundle import Reader, _array
+from .._native import Region
+from ._plan import Source
+
+ALIGNMENT = 64
+"""Bytes. TensorFlow uses memory that is aligned so without copying it (EIGEN_MAX_ALIGN_BYTES)."""
+
+Place = tuple[Region, int] | list[bytes]
+
+
+class Value(NamedTuple):
+    """An array (of `bytes` objects for strings), and the memory and offset it lies at.
+
+    `region` is `None` for strings, whose elements are objects.
+    """
+
+    array: Any
+    region: Region | None
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the values in bytes."""
+        if self.array.dtype.kind == "O":
+            return sum(map(len, self.array.flat))
+        return int(self.array.nbytes)
+
+    @property
+    def copied(self) -> int:
+        """How many of the bytes lie in memory of this process, not in the page cache."""
+        return 0 if self.region is not None and self.region.aliases_file else self.nbytes
+
+
+def read(reader: Reader, sources: Sequence[Source], *, verify: bool) -> list[Value]:
+    """One value for each source, aligned to 64 bytes.
+
+    With `verify`, every byte has been compared with its checksum when this returns.
+    """
+    whole = dict.fromkeys(source.key for source in sources if source.box is None)
+    places = reader._places(whole, verify=verify, align=ALIGNMENT)
+    return [
+        _whole(reader, source.key, places[source.key])
+        if source.box is None
+        else _boxed(reader, source, verify=verify)
+        for source in sources
+    ]
+
+
+def _whole(reader: Reader, key: str, place: Place) -> Value:
+    return _value(reader._as_array(key, place), place)
+
+
+def _boxed(reader: Reader, source: Source, *, verify: bool) -> Value:
+    assert source.box is not None
+    index = reader._index(source.key)
+    place = reader._native.read_box(
+        index,
+        source.box.start,
+        source.box.length,
+        verify=verify,
+        copy=reader._copy,
+        align=ALIGNMENT,
+    )
+    return _value(_array(reader._signatures[index][0], source.box.length, place), place)
+
+
+def _value(array: Any, place: Place) -> Value:
+    return Value(array, *place) if isinstance(place, tuple) else Value(array, None, 0)
+
+
+def verify(reader: Reader, sources: Sequence[Source]) -> None:
+    """Check every byte of the sources and raise the first error, without keeping a value."""
+    keys = list(dict.fromkeys(source.key for source in sources))
+    for _, error in reader._verify(keys):
+        raise error
+
+
+def nbytes(reader: Reader, source: Source) -> int:
+    """Size of a value in bytes before it is read; of strings, their size on disk."""
+    number, shape = reader._signatures[reader._index(source.key)]
+    itemsize = _dtypes.itemsize(number)
+    if not itemsize:
+        return reader.info(source.key).nbytes or 0
+    return itemsize * math.prod(shape if source.box is None else source.box.length)

@@ -1,0 +1,63 @@
+//! `ckptfast._native`: the core, callable from Python.
+//!
+//! The binding has no ideas of its own: it takes arguments apart, lets go of the interpreter,
+//! calls the core and wraps what comes back. Names and policy are Python's.
+
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "functions called from Python own their arguments"
+)]
+
+mod arguments;
+mod detached;
+mod dlpack;
+mod errors;
+mod reader;
+mod region;
+mod writer;
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+
+/// The native core of ckptfast.
+#[pymodule(name = "_native", gil_used = false)]
+mod native {
+    #[pymodule_export]
+    use super::{
+        reader::Reader,
+        region::Region,
+        writer::{merge, write},
+        {counters, crc32c, default_threads},
+    };
+}
+
+/// Totals since import, by name.
+#[pyfunction]
+fn counters() -> BTreeMap<&'static str, u64> {
+    use ckptfast::counters as totals;
+    BTreeMap::from([
+        ("tensors_read", totals::TENSORS_READ.get()),
+        ("bytes_read", totals::BYTES_READ.get()),
+        ("tensors_written", totals::TENSORS_WRITTEN.get()),
+        ("bytes_written", totals::BYTES_WRITTEN.get()),
+        ("bytes_verified", totals::BYTES_VERIFIED.get()),
+        ("bytes_aliased", totals::BYTES_ALIASED.get()),
+        ("bytes_copied", totals::BYTES_COPIED.get()),
+    ])
+}
+
+/// How many threads parallel work uses when the caller does not say.
+#[pyfunction]
+fn default_threads() -> usize {
+    ckptfast::parallel::default_threads()
+}
+
+/// The unmasked CRC-32C of `data`, continuing from the checksum `crc` of earlier bytes.
+#[pyfunction]
+#[pyo3(signature = (data, crc=0))]
+fn crc32c(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>, crc: u32) -> PyResult<u32> {
+    let bytes = arguments::bytes_of(&data)?;
+    let value = py.detach(|| ckptfast::crc32c::value(bytes));
+    Ok(if crc == 0 { value } else { ckptfast::crc32c::combine(crc, value, bytes.len() as u64) })
+}

@@ -1,0 +1,130 @@
+//! `_native.write` and `_native.merge`.
+
+use std::ffi::OsString;
+
+use ckptfast::bundle::{self, Payload, Strided, TensorSource, WriteOptions};
+use ckptfast::dtype::DataType;
+use ckptfast::io::atomic::Durability;
+use ckptfast::shape::Shape;
+use ckptfast::slice::parse_shape_and_slice;
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::arguments::{strided_memory, to_name, to_path};
+use crate::detached::detached;
+use crate::errors::to_python;
+
+/// What is saved under one name, as Python hands it over:
+/// `(name, DataType number, shape, "shape slice" or None, data, swap, mask)`.
+type Tensor<'py> =
+    (Bound<'py, PyString>, i32, Vec<u64>, Option<String>, Bound<'py, PyAny>, usize, u8);
+
+/// The memory behind a payload, held while it is written.
+enum Held<'py> {
+    Buffer { buffer: PyUntypedBuffer, swap: usize, mask: u8 },
+    Elements(Vec<Bound<'py, PyBytes>>),
+}
+
+/// Writes the bundle at `prefix`; returns the number of data files.
+#[pyfunction]
+#[pyo3(signature = (prefix, tensors, *, shards, align, durability, threads))]
+pub(crate) fn write(
+    py: Python<'_>,
+    prefix: OsString,
+    tensors: Vec<Tensor<'_>>,
+    shards: Option<u32>,
+    align: u64,
+    durability: &str,
+    threads: usize,
+) -> PyResult<u32> {
+    let prefix = to_path(prefix)?;
+    let options = WriteOptions { shards, align, durability: level(durability)? };
+    let held = tensors.iter().map(hold).collect::<PyResult<Vec<_>>>()?;
+    let mut bytes = 0u64;
+    let mut sources = Vec::with_capacity(tensors.len());
+    for (tensor, held) in tensors.iter().zip(&held) {
+        let source = source(py, tensor, held)?;
+        bytes = bytes.saturating_add(source.shape.byte_size(source.dtype).unwrap_or(0));
+        sources.push(source);
+    }
+    detached(py, threads, bytes, |workers| bundle::write(&prefix, sources, &options, workers))
+}
+
+/// Makes one bundle of the bundles at `prefixes`, by renaming; returns the number of data files.
+#[pyfunction]
+#[pyo3(signature = (prefixes, prefix, *, durability, delete_old, allow_missing))]
+pub(crate) fn merge(
+    py: Python<'_>,
+    prefixes: Vec<OsString>,
+    prefix: OsString,
+    durability: &str,
+    delete_old: bool,
+    allow_missing: bool,
+) -> PyResult<u32> {
+    let sources = prefixes.into_iter().map(to_path).collect::<PyResult<Vec<_>>>()?;
+    let prefix = to_path(prefix)?;
+    let options =
+        bundle::MergeOptions { durability: level(durability)?, delete_old, allow_missing };
+    detached(py, 1, 0, |_| bundle::merge(&sources, &prefix, &options))
+}
+
+fn level(durability: &str) -> PyResult<Durability> {
+    match durability {
+        "full" => Ok(Durability::Full),
+        "rename" => Ok(Durability::Rename),
+        "none" => Ok(Durability::None),
+        other => Err(PyValueError::new_err(format!(
+            "durability is \"full\", \"rename\" or \"none\", not {other:?}"
+        ))),
+    }
+}
+
+fn hold<'py>(tensor: &Tensor<'py>) -> PyResult<Held<'py>> {
+    let (_, _, _, _, data, swap, mask) = tensor;
+    let Ok(list) = data.cast::<PyList>() else {
+        let buffer = PyUntypedBuffer::get(data)?;
+        return Ok(Held::Buffer { buffer, swap: *swap, mask: *mask });
+    };
+    let elements = list.iter().map(|element| Ok(element.cast_into::<PyBytes>()?));
+    Ok(Held::Elements(elements.collect::<PyResult<_>>()?))
+}
+
+fn source<'a>(
+    py: Python<'_>,
+    (name, dtype, shape, spec, ..): &Tensor<'_>,
+    held: &'a Held<'_>,
+) -> PyResult<TensorSource<'a>> {
+    let failed = |error| to_python(py, &error);
+    let dtype = DataType::from_number(*dtype).map_err(failed)?;
+    let (shape, slice) = match spec.as_deref() {
+        None => (Shape::new(shape.clone()).map_err(failed)?, None),
+        Some(spec) => {
+            let (full, slice) = parse_shape_and_slice(spec).map_err(failed)?;
+            (full, Some(slice))
+        }
+    };
+    let payload = match held {
+        Held::Elements(elements) => {
+            Payload::Strings(elements.iter().map(PyBytesMethods::as_bytes).collect())
+        }
+        Held::Buffer { buffer, swap, mask } => {
+            let (bytes, origin) = strided_memory(buffer)?;
+            if buffer.is_c_contiguous() && *swap == 0 && *mask == 0 {
+                Payload::Bytes(bytes)
+            } else {
+                Payload::Strided(Strided {
+                    bytes,
+                    origin,
+                    shape: buffer.shape().to_vec(),
+                    strides: buffer.strides().to_vec(),
+                    item: buffer.item_size(),
+                    swap: *swap,
+                    mask: *mask,
+                })
+            }
+        }
+    };
+    Ok(TensorSource { key: to_name(name)?, dtype, shape, slice, payload })
+}

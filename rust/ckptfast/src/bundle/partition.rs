@@ -1,0 +1,280 @@
+//! A tensor, or a box of it, put together from the slices that overlap it.
+//!
+//! Copying is by rows: the longest runs of elements that lie together in both the slice and the
+//! box. The box is filled in bands of its outermost dimension, each by one thread.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::parallel::Workers;
+use crate::shape::Shape;
+use crate::slice::Region;
+
+/// Bytes of one band: large enough to be worth a thread, small enough to share evenly.
+const BAND: usize = 4 << 20;
+
+/// Checks that `slices` cover `target` exactly once.
+///
+/// # Errors
+/// `Corruption` when two slices overlap or elements of `target` are in none, which is found
+/// before any memory is allocated.
+pub fn check_cover(target: &Region, slices: &[Region]) -> Result<()> {
+    let mut parts: Vec<&Region> = slices.iter().filter(|slice| meets(target, slice)).collect();
+    check_disjoint(&mut parts, target.start.len())?;
+    let covered = parts
+        .iter()
+        .filter_map(|slice| overlap(target, slice))
+        .fold(0u64, |sum, part| sum.saturating_add(part.shape.num_elements()));
+    if covered == target.shape.num_elements() {
+        return Ok(());
+    }
+    Err(Error::corruption(format!(
+        "the stored slices hold {covered} of the {} elements asked for: {}",
+        target.shape.num_elements(),
+        describe(target)
+    )))
+}
+
+/// Sweeps along the dimension that tells the boxes apart best, so that each is compared with its
+/// neighbours only.
+fn check_disjoint(parts: &mut [&Region], rank: usize) -> Result<()> {
+    let starts = |axis: usize| -> HashSet<u64> {
+        parts.iter().filter_map(|part| part.start.get(axis).copied()).collect()
+    };
+    let axis = (0..rank).max_by_key(|&axis| starts(axis).len()).unwrap_or(0);
+    let start = |part: &Region| part.start.get(axis).copied().unwrap_or(0);
+    let length = |part: &Region| part.shape.dims().get(axis).copied().unwrap_or(1);
+    parts.sort_by_key(|part| start(part));
+    for (index, part) in parts.iter().enumerate() {
+        let end = start(part).saturating_add(length(part));
+        let following = parts.iter().skip(index + 1).take_while(|other| start(other) < end);
+        if let Some(other) = following.into_iter().find(|other| meets(part, other)) {
+            return Err(Error::corruption(format!(
+                "Overlapping slices: existing slice = {}, new slice = {}",
+                describe(part),
+                describe(other)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two boxes share an element.
+fn meets(first: &Region, second: &Region) -> bool {
+    let lengths = first.shape.dims().iter().zip(second.shape.dims());
+    first.start.iter().zip(&second.start).zip(lengths).all(|((&a, &b), (&a_length, &b_length))| {
+        a < b.saturating_add(b_length) && b < a.saturating_add(a_length)
+    })
+}
+
+/// The elements two boxes share; `None` where they share none.
+pub fn overlap(first: &Region, second: &Region) -> Option<Region> {
+    let mut start = Vec::with_capacity(first.start.len());
+    let mut dims = Vec::with_capacity(first.start.len());
+    let lengths = first.shape.dims().iter().zip(second.shape.dims());
+    for ((&a, &b), (&a_length, &b_length)) in first.start.iter().zip(&second.start).zip(lengths) {
+        let low = a.max(b);
+        let high = (a + a_length).min(b + b_length);
+        dims.push(high.checked_sub(low).filter(|&length| length > 0)?);
+        start.push(low);
+    }
+    Some(Region { start, shape: Shape::new(dims).ok()? })
+}
+
+fn describe(region: &Region) -> String {
+    let extents: Vec<String> = region
+        .start
+        .iter()
+        .zip(region.shape.dims())
+        .map(|(start, length)| format!("{start},{length}"))
+        .collect();
+    extents.join(":")
+}
+
+/// Copies what `source` (the box of `source_bytes`) shares with `target` into `target_bytes`.
+///
+/// `item` is the width of an element in bytes; both byte strings are row-major and dense.
+pub fn copy_overlap(
+    target: &Region,
+    target_bytes: &mut [u8],
+    source: &Region,
+    source_bytes: &[u8],
+    item: usize,
+    workers: &Workers<'_>,
+) -> Result<()> {
+    let Some((&rows, inner)) = target.shape.dims().split_first() else {
+        return copy_band(target, target_bytes, source, source_bytes, item);
+    };
+    let row = inner.iter().product::<u64>().saturating_mul(item as u64);
+    let row = usize::try_from(row).map_err(|_| Error::invalid("box is too large"))?;
+    if row == 0 || rows == 0 {
+        return Ok(());
+    }
+    let band_rows = (BAND / row).max(1);
+    let bands: Vec<_> =
+        target_bytes.chunks_mut(band_rows * row).map(std::sync::Mutex::new).collect();
+    workers.run(bands.len(), |index| {
+        let Some(band) = bands.get(index) else { return Ok(()) };
+        let mut bytes = band.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut start = target.start.clone();
+        let mut dims = target.shape.dims().to_vec();
+        if let (Some(first), Some(count)) = (start.first_mut(), dims.first_mut()) {
+            *first += (index * band_rows) as u64;
+            *count = (bytes.len() / row) as u64;
+        }
+        let region = Region { start, shape: Shape::new(dims)? };
+        copy_band(&region, &mut bytes, source, source_bytes, item)
+    })
+}
+
+fn copy_band(
+    target: &Region,
+    target_bytes: &mut [u8],
+    source: &Region,
+    source_bytes: &[u8],
+    item: usize,
+) -> Result<()> {
+    let Some(part) = overlap(target, source) else { return Ok(()) };
+    let runs = Runs::new(&part, target, source, item);
+    let misfit = || Error::invalid("slice bytes do not fit their box");
+    let mut outer = vec![0u64; runs.outer];
+    loop {
+        let to = Runs::position(&part, target, &outer, item).ok_or_else(misfit)?;
+        let from = Runs::position(&part, source, &outer, item).ok_or_else(misfit)?;
+        let to = target_bytes.get_mut(to..).and_then(|bytes| bytes.get_mut(..runs.bytes));
+        let from = source_bytes.get(from..).and_then(|bytes| bytes.get(..runs.bytes));
+        to.ok_or_else(misfit)?.copy_from_slice(from.ok_or_else(misfit)?);
+        if !advance(&mut outer, part.shape.dims()) {
+            return Ok(());
+        }
+    }
+}
+
+/// How an overlap falls apart into runs that are contiguous in both boxes.
+struct Runs {
+    /// Leading dimensions to walk; the others are inside a run.
+    outer: usize,
+    /// Length of a run.
+    bytes: usize,
+}
+
+impl Runs {
+    fn new(part: &Region, target: &Region, source: &Region, item: usize) -> Self {
+        let (dims, whole) = (part.shape.dims(), |index: usize| {
+            let dim = part.shape.dims().get(index);
+            dim == target.shape.dims().get(index) && dim == source.shape.dims().get(index)
+        });
+        let mut outer = dims.len();
+        let mut bytes = item;
+        while outer > 0 {
+            outer -= 1;
+            let dim = dims.get(outer).copied().unwrap_or(1);
+            bytes = bytes.saturating_mul(usize::try_from(dim).unwrap_or(usize::MAX));
+            if !whole(outer) {
+                break;
+            }
+        }
+        Self { outer, bytes }
+    }
+
+    /// Byte position in `holder` of the element `outer` (then zeros) of `part`.
+    fn position(part: &Region, holder: &Region, outer: &[u64], item: usize) -> Option<usize> {
+        let mut index = 0u64;
+        for (dimension, (&dim, &base)) in
+            holder.shape.dims().iter().zip(&holder.start).enumerate()
+        {
+            let within = part.start.get(dimension)?.checked_sub(base)?;
+            let step = outer.get(dimension).copied().unwrap_or(0);
+            index = index.checked_mul(dim)?.checked_add(within)?.checked_add(step)?;
+        }
+        usize::try_from(index).ok()?.checked_mul(item)
+    }
+}
+
+/// Steps a counter whose digit `i` runs below `dims[i]`; false after the last value.
+fn advance(counter: &mut [u64], dims: &[u64]) -> bool {
+    for (digit, &dim) in counter.iter_mut().zip(dims).rev() {
+        *digit += 1;
+        if *digit < dim {
+            return true;
+        }
+        *digit = 0;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::Interrupt;
+
+    fn region(start: &[u64], dims: &[u64]) -> Region {
+        Region { start: start.to_vec(), shape: Shape::new(dims).unwrap() }
+    }
+
+    /// The element of a `dims`-shaped tensor counting up from 0, cut to `part`.
+    fn cut(dims: &[u64], part: &Region) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut counter = vec![0; dims.len()];
+        if part.shape.num_elements() == 0 {
+            return bytes;
+        }
+        loop {
+            let index = counter
+                .iter()
+                .zip(&part.start)
+                .zip(dims)
+                .fold(0, |index, ((step, start), dim)| index * dim + start + step);
+            bytes.extend(u16::try_from(index).unwrap().to_le_bytes());
+            if !advance(&mut counter, part.shape.dims()) {
+                return bytes;
+            }
+        }
+    }
+
+    #[test]
+    fn any_box_comes_out_of_any_partition_as_it_went_in() {
+        let dims = [4, 6, 5];
+        let slices = [
+            region(&[0, 0, 0], &[2, 6, 5]),
+            region(&[2, 0, 0], &[2, 3, 5]),
+            region(&[2, 3, 0], &[2, 3, 2]),
+            region(&[2, 3, 2], &[2, 3, 3]),
+        ];
+        let interrupt = Interrupt::default();
+        let workers = Workers { threads: 2, interrupt: &interrupt };
+        for target in [
+            region(&[0, 0, 0], &dims),
+            region(&[1, 2, 1], &[2, 3, 3]),
+            region(&[3, 5, 4], &[1, 1, 1]),
+            region(&[0, 0, 0], &[4, 1, 5]),
+        ] {
+            check_cover(&target, &slices).unwrap();
+            let expected = cut(&dims, &target);
+            let mut bytes = vec![0xee; expected.len()];
+            for slice in &slices {
+                let source = cut(&dims, slice);
+                copy_overlap(&target, &mut bytes, slice, &source, 2, &workers).unwrap();
+            }
+            assert_eq!(bytes, expected, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn holes_and_overlaps_are_refused() {
+        let target = region(&[0], &[4]);
+        assert!(check_cover(&target, &[region(&[0], &[3])]).is_err());
+        assert!(check_cover(&target, &[region(&[0], &[3]), region(&[2], &[2])]).is_err());
+        assert!(check_cover(&target, &[region(&[0], &[3]), region(&[3], &[1])]).is_ok());
+    }
+
+    #[test]
+    fn a_scalar_is_one_run() {
+        let interrupt = Interrupt::default();
+        let workers = Workers { threads: 1, interrupt: &interrupt };
+        let mut target = [0; 2];
+        let scalar = region(&[], &[]);
+        copy_overlap(&scalar, &mut target, &scalar, &[1, 2], 2, &workers).unwrap();
+        assert_eq!(target, [1, 2]);
+    }
+}

@@ -1,0 +1,206 @@
+//! An open bundle: the checked index, and data files opened as they are needed.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::entry::{Content, Entry, Extent, Header};
+use super::naming;
+use super::shard::{Backend, Shard};
+use crate::error::{Error, Result};
+use crate::io::{File, Protection};
+use crate::ordered_code::encode_slice_key;
+use crate::slice::TensorSlice;
+use crate::table::Table;
+
+/// How to open a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// How data files are reached.
+    pub backend: Backend,
+    /// Who may write to mapped pages.
+    pub protection: Protection,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { backend: Backend::Auto, protection: Protection::ReadOnly }
+    }
+}
+
+/// An open bundle. The index was read and checked in whole; tensors are known by their number in
+/// the order of their names.
+#[derive(Debug)]
+pub struct Reader {
+    prefix: PathBuf,
+    header: Header,
+    /// Sorted by key, the header left out: first slices, then names.
+    entries: Vec<Entry>,
+    /// Number of slice entries, which is the position of the first name.
+    num_slices: usize,
+    /// Whether the data of the entry was compared with its checksum.
+    verified: Vec<AtomicBool>,
+    /// The data files opened so far, by number.
+    shards: Mutex<HashMap<u32, Arc<Shard>>>,
+    options: OpenOptions,
+}
+
+impl Reader {
+    /// Reads and checks `PREFIX.index`.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read, `Corruption` when any of it is not as it should be.
+    pub fn open(prefix: &Path, options: OpenOptions) -> Result<Self> {
+        let path = naming::index_path(prefix);
+        let index = File::open(&path)?.read_all()?;
+        let (header, entries) = decode_index(&index).map_err(|error| error.at_path(&path))?;
+        check_no_overlap(&entries).map_err(|error| error.at_path(&path))?;
+        let num_slices = entries.partition_point(Entry::is_slice);
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            header,
+            num_slices,
+            verified: entries.iter().map(|_| AtomicBool::new(false)).collect(),
+            entries,
+            shards: Mutex::default(),
+            options,
+        })
+    }
+
+    /// The path stem the bundle was opened by.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Number of data files and their byte order.
+    pub fn header(&self) -> Header {
+        self.header
+    }
+
+    /// All entries in key order: the data of slices first, then tensors by name.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Positions in [`Reader::entries`] of the tensors that have a name.
+    pub fn named(&self) -> Range<usize> {
+        self.num_slices..self.entries.len()
+    }
+
+    /// Position of the entry with this very key.
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.key.as_ref().cmp(key)).ok()
+    }
+
+    /// The entry at `position`.
+    pub fn entry(&self, position: usize) -> Result<&Entry> {
+        self.entries
+            .get(position)
+            .ok_or_else(|| Error::invalid(format!("there is no tensor number {position}")))
+    }
+
+    /// Position of the data of one slice of the tensor `entry`.
+    ///
+    /// # Errors
+    /// `Corruption` when the entry lists a slice that has none.
+    pub(super) fn slice_position(&self, entry: &Entry, slice: &TensorSlice) -> Result<usize> {
+        self.find(&encode_slice_key(&entry.key, slice)).ok_or_else(|| {
+            Error::corruption(format!("the index has no data for slice {slice}"))
+                .at_path(&naming::index_path(&self.prefix))
+                .with_key(&entry.key)
+        })
+    }
+
+    /// The data file `number`, opened on first use and then kept open: a reader goes on working
+    /// while somebody deletes the checkpoint.
+    pub(super) fn shard(&self, number: u32) -> Result<Arc<Shard>> {
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shard) = shards.get(&number) {
+            return Ok(Arc::clone(shard));
+        }
+        let path = naming::data_path(&self.prefix, number, self.header.num_shards);
+        let shard = Shard::open(&path, self.options.backend, self.options.protection)
+            .map_err(|error| error.with_shard(number))?;
+        let shard = Arc::new(shard);
+        shards.insert(number, Arc::clone(&shard));
+        Ok(shard)
+    }
+
+    pub(super) fn is_verified(&self, position: usize) -> bool {
+        self.verified.get(position).is_some_and(|flag| flag.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_verified(&self, position: usize) {
+        if let Some(flag) = self.verified.get(position) {
+            flag.store(true, Ordering::Release);
+        }
+    }
+
+    /// Adds to an error which tensor, data file and bytes it is about.
+    pub(super) fn locate(&self, error: Error, position: usize) -> Error {
+        let Some(entry) = self.entries.get(position) else { return error };
+        let name = crate::ordered_code::decode_slice_key(&entry.key)
+            .map_or_else(|_| entry.key.to_vec(), |(name, _)| name);
+        let error = error.with_key(&name);
+        let Content::Data(extent) = entry.content else { return error };
+        error
+            .at_path(&naming::data_path(&self.prefix, extent.shard, self.header.num_shards))
+            .with_shard(extent.shard)
+            .with_range(extent.offset, extent.size)
+    }
+}
+
+fn decode_index(index: &[u8]) -> Result<(Header, Vec<Entry>)> {
+    let table = Table::parse(index)?;
+    let mut header = None;
+    let mut entries = Vec::new();
+    table.for_each(index, |key, value| {
+        match (key, &header) {
+            (b"", _) => header = Some(Header::decode(value)?),
+            (key, Some(Header { num_shards, .. })) => {
+                entries.push(Entry::decode(key, value, *num_shards)?);
+            }
+            (_, None) => return Err(no_header()),
+        }
+        Ok(())
+    })?;
+    Ok((header.ok_or_else(no_header)?, entries))
+}
+
+fn no_header() -> Error {
+    Error::corruption(
+        "the index has no bundle header: it is corrupt, or a table of another kind \
+         (a V1 checkpoint is one file without the ending .index)",
+    )
+}
+
+/// Two entries that share bytes cannot both be what was saved.
+fn check_no_overlap(entries: &[Entry]) -> Result<()> {
+    let mut extents: Vec<(Extent, usize)> = Vec::with_capacity(entries.len());
+    for (position, entry) in entries.iter().enumerate() {
+        if let Content::Data(extent) = entry.content
+            && extent.size > 0
+        {
+            extents.push((extent, position));
+        }
+    }
+    extents.sort_unstable_by_key(|(extent, _)| (extent.shard, extent.offset));
+    for (first, second) in extents.iter().zip(extents.iter().skip(1)) {
+        if first.0.shard == second.0.shard && first.0.end() > second.0.offset {
+            let key = |position: usize| {
+                entries.get(position).map_or_else(String::new, |entry| {
+                    entry.key.escape_ascii().to_string()
+                })
+            };
+            return Err(Error::corruption(format!(
+                "tensors {} and {} overlap in data file {}",
+                key(first.1),
+                key(second.1),
+                first.0.shard
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! What a read hands out.
+
+use std::sync::Arc;
+
+use crate::io::Memory;
+
+/// The elements of a tensor, row-major.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Elements of fixed width, little-endian.
+    Dense(Dense),
+    /// The elements of a `string` or `variant` tensor.
+    Elements(Vec<Vec<u8>>),
+}
+
+/// Bytes within memory that others may share.
+#[derive(Clone, Debug)]
+pub struct Dense {
+    /// A mapped file, or memory of our own.
+    pub memory: Arc<Memory>,
+    /// First byte.
+    pub offset: usize,
+    /// Number of bytes.
+    pub length: usize,
+}
+
+impl Dense {
+    /// The bytes themselves.
+    pub fn bytes(&self) -> &[u8] {
+        let tail = self.memory.get(self.offset..).unwrap_or_default();
+        tail.get(..self.length).unwrap_or_default()
+    }
+}

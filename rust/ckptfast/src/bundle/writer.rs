@@ -1,0 +1,159 @@
+//! Writing a bundle.
+
+use std::path::Path;
+
+use super::commit::{self, Live};
+use super::index;
+use super::layout::{Layout, Place};
+use super::naming;
+use super::shards;
+use super::sources::{self, Source, TensorSource};
+use crate::counters;
+use crate::crc32c;
+use crate::error::{Error, Result};
+use crate::io::atomic::{self, Durability, TempFile, Undo};
+use crate::ordered_code::encode_slice_key;
+use crate::parallel::Workers;
+use crate::proto::BundleEntryProto;
+
+/// How to write a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Number of data files, at most one per tensor.
+    ///
+    /// `None` is one where the prefix is new, and a number whose names are free where it is not
+    /// (one and two in turn), so that overwriting is atomic. A given number that equals that of
+    /// the bundle at the prefix reuses its names: then a crash between the renames leaves neither
+    /// the old bundle nor the new one.
+    pub shards: Option<u32>,
+    /// Every tensor begins at a multiple of this in its data file: a power of two up to 4096. With
+    /// 1 tensors are packed as TensorFlow does it.
+    pub align: u64,
+    /// What is on disk when the call returns.
+    pub durability: Durability,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { shards: None, align: 64, durability: Durability::Full }
+    }
+}
+
+/// Writes `tensors` as the bundle at `prefix`, replacing what is there; returns the number of its
+/// data files. Missing directories are created.
+///
+/// Tensors lie in the data files in the order of their names. A bundle of a single tensor that
+/// replaces one of a single data file has a second, empty one; TensorFlow reads it like any other.
+///
+/// # Errors
+/// `InvalidArgument` and `Unsupported` for what cannot be stored, before any file is touched. After
+/// any other error, an interrupt included, the bundle at `prefix` is the one that was there, and no
+/// temporary file is left; only where the error says so is the new one in place.
+pub fn write(
+    prefix: &Path,
+    tensors: Vec<TensorSource<'_>>,
+    options: &WriteOptions,
+    workers: &Workers<'_>,
+) -> Result<u32> {
+    let sources = sources::check(tensors)?;
+    if sources.is_empty() {
+        return Err(Error::invalid("there are no tensors to write"));
+    }
+    let sizes: Vec<u64> = sources.iter().map(|source| source.size).collect();
+    // Also before any file is touched; below the number of data files may be another.
+    Layout::new(&sizes, options.shards.unwrap_or(1), options.align)?;
+
+    atomic::create_directories(&naming::directory(prefix), options.durability)?;
+    commit::sweep(prefix);
+    let live = Live::read(prefix);
+    let num_shards = match options.shards {
+        Some(number) => number,
+        None => commit::free_count(prefix, live, 1)?,
+    };
+    let filled = num_shards.min(u32::try_from(sources.len()).unwrap_or(u32::MAX));
+    let layout = Layout::new(&sizes, filled, options.align)?;
+
+    let files = create_files(prefix, num_shards, &layout)?;
+    let checksums = shards::write(&sources, &layout, &files, workers)?;
+    let index = TempFile::create(&naming::index_path(prefix))?;
+    let entries = entries(&sources, &layout.places, &checksums);
+    index.write_at(&index::encode(&index::header(num_shards), entries)?, 0)?;
+    flush(&files, &index, options.durability, workers)?;
+
+    let mut undo = Undo::default();
+    for file in files {
+        let target = file.target().to_owned();
+        file.publish()?;
+        // Of a live bundle's data nothing can be taken back.
+        if live != Live::Shards(num_shards) {
+            undo.remove(&target);
+        }
+    }
+    commit::publish(prefix, index, undo, options.durability)?;
+    commit::remove_replaced(prefix, live, num_shards);
+    counters::TENSORS_WRITTEN.add(sources.len() as u64);
+    counters::BYTES_WRITTEN.add(sizes.iter().sum());
+    Ok(num_shards)
+}
+
+/// Data files under temporary names, with the room they need. Those without a tensor are empty.
+fn create_files(prefix: &Path, num_shards: u32, layout: &Layout) -> Result<Vec<TempFile>> {
+    let lengths = layout.lengths.iter().copied().chain(std::iter::repeat(0));
+    (0..num_shards)
+        .zip(lengths)
+        .map(|(shard, length)| {
+            let file = TempFile::create(&naming::data_path(prefix, shard, num_shards))?;
+            file.reserve(length).map_err(|error| error.with_shard(shard))?;
+            Ok(file)
+        })
+        .collect()
+}
+
+/// Everything is on disk before anything is renamed.
+fn flush(
+    files: &[TempFile],
+    index: &TempFile,
+    durability: Durability,
+    workers: &Workers<'_>,
+) -> Result<()> {
+    workers.run(files.len() + 1, |number| files.get(number).unwrap_or(index).sync(durability))?;
+    workers.interrupt.check()
+}
+
+/// The entries of the index: one for each source, and one for each tensor that comes in slices.
+fn entries(
+    sources: &[Source<'_>],
+    places: &[Place],
+    checksums: &[u32],
+) -> Vec<(Vec<u8>, BundleEntryProto)> {
+    let mut entries = Vec::with_capacity(sources.len());
+    let mut whole: Option<(Vec<u8>, BundleEntryProto)> = None;
+    for ((source, place), &checksum) in sources.iter().zip(places).zip(checksums) {
+        let mut key = source.name.clone();
+        if let Some(part) = &source.part {
+            key = encode_slice_key(&source.name, &part.slice);
+            // Slices of one tensor are neighbours.
+            if whole.as_ref().is_none_or(|(name, _)| *name != source.name) {
+                let shape = Some((&part.whole).into());
+                let dtype = source.dtype.number();
+                let entry = BundleEntryProto { dtype, shape, ..BundleEntryProto::default() };
+                entries.extend(whole.replace((source.name.clone(), entry)));
+            }
+            if let Some((_, entry)) = &mut whole {
+                entry.slices.push((&part.slice).into());
+            }
+        }
+        let entry = BundleEntryProto {
+            dtype: source.dtype.number(),
+            shape: Some((&source.shape).into()),
+            shard_id: place.shard.cast_signed(),
+            offset: place.offset.cast_signed(),
+            size: source.size.cast_signed(),
+            crc32c: crc32c::mask(checksum),
+            slices: Vec::new(),
+        };
+        entries.push((key, entry));
+    }
+    entries.extend(whole);
+    entries
+}

@@ -1,0 +1,98 @@
+//! Zeroed memory aligned to 64 bytes, on huge pages where it is large.
+//!
+//! TensorFlow uses a foreign buffer without copying only if it is aligned to 64 bytes. Faulting in
+//! fresh memory by 4 KiB pages is four times slower than by huge pages.
+
+use std::ops::{Deref, DerefMut};
+
+use memmap2::{Advice, MmapMut};
+
+use crate::error::{Error, Result};
+
+/// The alignment of every buffer, and of every tensor within one.
+pub const ALIGNMENT: usize = 64;
+
+/// From here on memory comes straight from the system, by huge pages.
+const HUGE: usize = 1 << 20;
+
+/// Memory of our own.
+#[derive(Debug)]
+pub struct Buffer {
+    storage: Storage,
+    length: usize,
+}
+
+#[derive(Debug)]
+enum Storage {
+    /// The aligned bytes begin at `start`.
+    Heap { bytes: Vec<u8>, start: usize },
+    Pages(MmapMut),
+}
+
+impl Buffer {
+    /// `length` zero bytes.
+    ///
+    /// # Errors
+    /// `Io` when the system has no such amount of memory.
+    pub fn zeroed(length: usize) -> Result<Self> {
+        let failed =
+            |error| Error::io(format!("cannot allocate {length} bytes of memory"), error);
+        let storage = if length >= HUGE {
+            let pages = MmapMut::map_anon(length).map_err(failed)?;
+            // Advice: where huge pages are switched off, small ones serve.
+            let _ = pages.advise(Advice::HugePage);
+            Storage::Pages(pages)
+        } else {
+            let bytes = vec![0; length + ALIGNMENT];
+            let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+            Storage::Heap { bytes, start }
+        };
+        Ok(Self { storage, length })
+    }
+
+    /// A copy of `bytes`.
+    pub fn copy_of(bytes: &[u8]) -> Result<Self> {
+        let mut buffer = Self::zeroed(bytes.len())?;
+        buffer.copy_from_slice(bytes);
+        Ok(buffer)
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let all = match &self.storage {
+            Storage::Heap { bytes, start } => bytes.get(*start..).unwrap_or_default(),
+            Storage::Pages(pages) => pages,
+        };
+        all.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let all = match &mut self.storage {
+            Storage::Heap { bytes, start } => bytes.get_mut(*start..).unwrap_or_default(),
+            Storage::Pages(pages) => pages,
+        };
+        all.get_mut(..self.length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_buffer_is_aligned_zeroed_and_exactly_as_long_as_asked() {
+        for length in [0, 1, 63, 64, 65, 4096, HUGE - 1, HUGE, HUGE + 1] {
+            let mut buffer = Buffer::zeroed(length).unwrap();
+            assert_eq!(buffer.len(), length);
+            assert_eq!(buffer.as_ptr() as usize % ALIGNMENT, 0);
+            assert!(buffer.iter().all(|&byte| byte == 0));
+            buffer.fill(7);
+            assert!(buffer.iter().all(|&byte| byte == 7));
+        }
+    }
+}

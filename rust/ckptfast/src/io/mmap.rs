@@ -1,0 +1,88 @@
+//! A file mapped into memory.
+//!
+//! One of the two places with `unsafe` (the other hands memory to Python).
+//!
+//! # Contract
+//! A mapping is sound while nobody changes the file in place. Writers of this library never do:
+//! they write a sibling and rename it, which leaves the mapped inode as it was. Somebody else may:
+//! rewriting the file in place changes the bytes seen here, truncating it makes the next access
+//! raise `SIGBUS`. That is inherent in mapping a file, documented to users, and what
+//! `copy=True` avoids.
+
+use std::ops::Deref;
+
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+
+use super::File;
+use crate::error::{Error, Result};
+
+/// Who may write to the pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nobody.
+    ReadOnly,
+    /// The process, into pages of its own: a write neither faults nor reaches the file. For memory
+    /// handed to kernels of another library.
+    Private,
+}
+
+/// The pages of a whole file.
+#[derive(Debug)]
+pub struct Mapping(Pages);
+
+#[derive(Debug)]
+enum Pages {
+    /// An empty file cannot be mapped.
+    Empty,
+    ReadOnly(Mmap),
+    Private(MmapMut),
+}
+
+impl Mapping {
+    /// Maps `file` in its whole length.
+    #[allow(unsafe_code, reason = "a file can change under its mapping: see the contract above")]
+    pub fn new(file: &File, protection: Protection) -> Result<Self> {
+        let failed = |error| Error::io("cannot map into memory", error).at_path(file.path());
+        let length = usize::try_from(file.length())
+            .map_err(|_| Error::unsupported("file is too large to map").at_path(file.path()))?;
+        if length == 0 {
+            return Ok(Self(Pages::Empty));
+        }
+        let mut options = MmapOptions::new();
+        options.len(length);
+        let pages = match protection {
+            // SAFETY: the contract of this module.
+            Protection::ReadOnly => {
+                Pages::ReadOnly(unsafe { options.map(file.handle()) }.map_err(failed)?)
+            }
+            // SAFETY: the contract of this module. Without reserving swap for pages that nobody
+            // is expected to write, a large file maps under strict overcommit too.
+            Protection::Private => Pages::Private(
+                unsafe { options.no_reserve_swap().map_copy(file.handle()) }.map_err(failed)?,
+            ),
+        };
+        Ok(Self(pages))
+    }
+
+    /// Starts reading `offset .. offset + length` from disk, without waiting.
+    pub fn will_need(&self, offset: usize, length: usize) {
+        // A hint: an access that fails later says so itself.
+        let _ = match &self.0 {
+            Pages::Empty => Ok(()),
+            Pages::ReadOnly(pages) => pages.advise_range(Advice::WillNeed, offset, length),
+            Pages::Private(pages) => pages.advise_range(Advice::WillNeed, offset, length),
+        };
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Pages::Empty => &[],
+            Pages::ReadOnly(pages) => pages,
+            Pages::Private(pages) => pages,
+        }
+    }
+}
