@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex
 
-from . import _dtypes, _native, _paths, _remote
+from . import _dtypes, _native, _paths, _remote, _threads
 from .errors import NotFoundError, _located
 
 if TYPE_CHECKING:
-    import os
-
     import numpy
 
     Array = numpy.ndarray[Any, Any]
@@ -58,7 +56,7 @@ class Reader(Mapping[str, "Array"]):
 
     def __init__(
         self,
-        path: str | bytes | os.PathLike[Any],
+        path: _paths.AnyPath | _paths.Location,
         *,
         verify: bool = True,
         copy: bool | None = None,
@@ -66,23 +64,29 @@ class Reader(Mapping[str, "Array"]):
         threads: int | None = None,
         _private: bool = False,
     ) -> None:
-        self._arguments = (path, verify, copy, backend, threads)
+        self._options = (verify, copy, backend, threads)
         self._verify_reads = verify
         self._copy = copy
-        self._local = _remote.localize(path) if _remote.is_remote(path) else None
+        self._local = None
+        self._source: _paths.AnyPath | _paths.Location = path
+        if not isinstance(path, _paths.Location) and _remote.is_remote(path):
+            self._local = _remote.localize(path)
+            path = self._local.path
         try:
-            location = _paths.resolve(path if self._local is None else self._local.path)
+            location = path if isinstance(path, _paths.Location) else _paths.resolve(path)
             self._native = _native.Reader(
                 location.prefix,
                 location.files,
                 backend=backend,
                 private=_private,
-                threads=_native.default_threads() if threads is None else threads,
+                threads=_threads.resolve(threads),
             )
         except BaseException:
             if self._local is not None:
                 self._local.close()
             raise
+        if self._local is None:
+            self._source = location
 
     @property
     def format(self) -> Literal["V1", "V2"]:
@@ -112,10 +116,19 @@ class Reader(Mapping[str, "Array"]):
         return len(self._names)
 
     def __repr__(self) -> str:
-        return f"<ckptfast.Reader of {self.prefix!r}: {len(self)} tensors, {self.format}>"
+        try:
+            state = f"{len(self)} tensors"
+        except ValueError:
+            state = "closed"
+        return f"<ckptfast.Reader of {self.prefix!r}: {state}, {self.format}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, self._arguments
+        # Where the data was found, not what was asked for: a directory's latest checkpoint may be
+        # another one by then.
+        source = self._source
+        if isinstance(source, _paths.Location):
+            source = _paths.absolute(source)
+        return _reopen, (source, *self._options)
 
     def __enter__(self) -> Self:
         return self
@@ -264,7 +277,7 @@ class Reader(Mapping[str, "Array"]):
 
 
 def open(
-    path: str | bytes | os.PathLike[Any],
+    path: _paths.AnyPath,
     *,
     verify: bool = True,
     copy: bool | None = None,
@@ -299,7 +312,7 @@ def open(
 
 
 def open_private(
-    path: str | bytes | os.PathLike[Any],
+    path: _paths.AnyPath,
     *,
     verify: bool = True,
     copy: bool | None = None,
@@ -314,7 +327,7 @@ def open_private(
 
 
 def _reopen(
-    path: str | bytes | os.PathLike[Any],
+    path: _paths.AnyPath | _paths.Location,
     verify: bool,
     copy: bool | None,
     backend: Backend,
@@ -352,8 +365,9 @@ def _box_of(
 ) -> tuple[list[int], list[int], set[int]]:
     """Start and length of every dimension, and the dimensions that were given by a number."""
     items = list(index) if isinstance(index, tuple) else [index]
-    if Ellipsis in items:
-        at = items.index(Ellipsis)
+    dots = [position for position, item in enumerate(items) if item is Ellipsis]
+    if dots:
+        at = dots[0]
         missing = len(shape) - (len(items) - 1)
         items[at : at + 1] = [_Slice(None)] * missing
     if len(items) > len(shape):
@@ -370,6 +384,8 @@ def _box_of(
             continue
         if isinstance(item, EllipsisType):
             raise IndexError("an index can have only one ellipsis ('...')")
+        if isinstance(item, bool):
+            raise TypeError("a stored tensor is indexed by numbers and slices, not by a mask")
         position = operator.index(item)
         if not -size <= position < size:
             raise IndexError(f"index {position} is out of bounds for axis {axis} of size {size}")

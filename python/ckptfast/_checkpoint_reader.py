@@ -18,7 +18,6 @@ from typing import Any
 
 from . import _dtypes, _native, _paths, _remote
 from ._bundle import Reader
-from ._hash_order import hash_order
 from ._paths import AnyPath
 from .errors import CheckpointError, DataLossError, UnsupportedError
 
@@ -41,8 +40,9 @@ class CheckpointReader:
         Both have `name`, `as_numpy_dtype` and `as_datatype_enum`, and equal each other.
         """
         numbers = self._GetVariableToDataTypeMap()
-        module = _if_tensorflow_is_loaded("_dtypes")
-        convert = _dtypes.DType if module is None else module.tensorflow_dtype
+        if not _tensorflow_is_loaded():
+            return {name: _dtypes.DType(number) for name, number in numbers.items()}
+        convert = importlib.import_module(".tf._dtypes", __package__).tensorflow_dtype
         return {name: convert(number) for name, number in numbers.items()}
 
     def _GetVariableToDataTypeMap(self) -> dict[str, int]:
@@ -95,19 +95,13 @@ class CheckpointReader:
                 yield _debug_line(key, *signature)
 
     def _debug_v1(self) -> Iterator[bytes]:
-        for key in hash_order(self._v1_names()):
-            info = self._reader.info(key.decode("utf-8", "surrogateescape"))
+        # By name: TensorFlow's order here is that of a hash table, and no order in particular.
+        for name in self._reader:
+            info = self._reader.info(name)
             count = len(info.slices)
             more = f", {count} slices" if count > 1 else ""
+            key = name.encode("utf-8", "surrogateescape")
             yield _debug_line(key, _dtypes.number(info.dtype), info.shape, more)
-
-    def _v1_names(self) -> Iterator[bytes]:
-        """The names in the order in which TensorFlow meets them: shard after shard."""
-        location = _paths.resolve(self._reader.prefix)
-        for file in location.files:
-            shard = _native.Reader(file, [file], backend="auto", private=False, threads=1)
-            for name in shard.names():
-                yield name.encode("utf-8", "surrogateescape")
 
 
 def _debug_line(key: bytes, number: int, shape: Iterable[int], more: str = "") -> bytes:
@@ -190,10 +184,10 @@ def _reading() -> Iterator[None]:
 
 
 def _known_to_tensorflow(error: Exception, *, data_loss: bool = False) -> Exception:
-    module = _if_tensorflow_is_loaded("_errors")
-    if module is None:
+    if not _tensorflow_is_loaded():
         return error
-    result: Exception = module.combined(error, data_loss=data_loss)
+    errors = importlib.import_module(".tf._errors", __package__)
+    result: Exception = errors.combined(error, data_loss=data_loss)
     return result
 
 
@@ -206,8 +200,5 @@ def _unpickled_error(
     return _known_to_tensorflow(error, data_loss=data_loss)
 
 
-def _if_tensorflow_is_loaded(name: str) -> Any:
-    """The module `ckptfast.tf.<name>` if TensorFlow has been imported; `None` otherwise."""
-    if "tensorflow.python" not in sys.modules:
-        return None
-    return importlib.import_module(f".tf.{name}", __package__)
+def _tensorflow_is_loaded() -> bool:
+    return "tensorflow.python" in sys.modules

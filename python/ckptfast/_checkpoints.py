@@ -72,7 +72,10 @@ def checkpoint_exists(checkpoint_prefix: AnyPath) -> bool:
 
 
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[AnyPath]) -> list[float]:
-    """When each checkpoint was written, in seconds since the epoch; those missing are left out."""
+    """When each checkpoint was written; those missing are left out.
+
+    In seconds since the epoch, and whole ones, as TensorFlow gives them.
+    """
     times: list[float] = []
     for prefix in checkpoint_prefixes:
         if _remote.is_remote(prefix):
@@ -82,7 +85,7 @@ def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[AnyPath]) -> list[float]
         found = _latest.matching(_shards.index_file(path)) or _latest.matching(path)
         if found:
             with contextlib.suppress(FileNotFoundError):
-                times.append(os.stat(found[0]).st_mtime_ns / 1e9)
+                times.append(float(os.stat(found[0]).st_mtime_ns // 10**9))
     return times
 
 
@@ -130,10 +133,7 @@ def _data_and_index(prefix: str) -> Iterator[str]:
 def _left_over(prefix: str) -> list[str]:
     """The data files of a bundle without a readable index, by their names."""
     directory, stem = os.path.split(prefix)
-    try:
-        names = os.listdir(directory or ".")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    names = _shards.names_in(directory)
     found = [name for name in names if _shards.DATA_SUFFIX.sub("", name) == stem != name]
     return sorted(os.path.join(directory, name) for name in found)
 

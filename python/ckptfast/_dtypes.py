@@ -184,8 +184,9 @@ class DType:
 
     @property
     def as_numpy_dtype(self) -> type[Any]:
-        """NumPy's scalar class, such as `numpy.float32`."""
-        return numpy_dtype(self.as_datatype_enum).type
+        """NumPy's scalar class, such as `numpy.float32`; `object` for strings, as in TensorFlow."""
+        dtype = numpy_dtype(self.as_datatype_enum)
+        return object if dtype.hasobject else dtype.type
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str):

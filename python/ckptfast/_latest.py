@@ -15,9 +15,10 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from . import _filetype, _shards, _state
+from . import _filetype, _native, _shards, _state
 from ._filetype import FileType
 from ._warnings import warn
+from .errors import DataLossError, UnsupportedError
 
 STATE_NAME: Final = "checkpoint"
 
@@ -48,7 +49,7 @@ def matching(path: str) -> list[str]:
     """
     if file_status(path) is not None:
         return [path]
-    if not glob.has_magic(path):
+    if not glob.has_magic(path) or "\0" in path:
         return []
     directory, name = os.path.split(path)
     return sorted(glob.glob(os.path.join(glob.escape(directory), name)) or glob.glob(path))
@@ -62,7 +63,8 @@ def exists(prefix: str) -> bool:
 def fault(prefix: str) -> str | None:
     """What keeps the checkpoint at `prefix` from being whole; `None` if nothing seems to.
 
-    Looks at the ends of the index and at the presence of every data file, not at checksums.
+    Reads the index, and looks at the presence and the length of every data file; their checksums
+    are compared when tensors are read. (The parts of a partitioned tensor count for presence only.)
     """
     index = _shards.index_file(prefix)
     if is_file(index):
@@ -85,10 +87,30 @@ def _bundle_fault(prefix: str, index: str) -> str | None:
     if files is None:
         return f"{index} has no readable header"
     missing = [path for path in files if not is_file(path)]
-    if not missing:
-        return None
-    count = f", one of {len(missing)} missing of {len(files)}," if len(missing) > 1 else ""
-    return f"{missing[0]}{count} does not exist"
+    if missing:
+        count = f", one of {len(missing)} missing of {len(files)}," if len(missing) > 1 else ""
+        return f"{missing[0]}{count} does not exist"
+    return _data_fault(prefix, files)
+
+
+def _data_fault(prefix: str, files: tuple[str, ...]) -> str | None:
+    """What is wrong with the length of a data file: a copy that was cut short, for one."""
+    try:
+        reader = _native.Reader(prefix, (), backend="pread", private=False, threads=1)
+        entries = [reader.entry(index) for index in range(len(reader.signatures()))]
+    except UnsupportedError:
+        return None  # whole, and the reader will say what it cannot read
+    except DataLossError as error:
+        return str(error)
+    needed = [0] * len(files)
+    for shard, offset, nbytes, *_ in entries:
+        if shard is not None and offset is not None and nbytes is not None:
+            needed[shard] = max(needed[shard], offset + nbytes)
+    for path, size in zip(files, needed, strict=True):
+        status = file_status(path)
+        if status is None or status.st_size < size:
+            return f"{path} is shorter than the {size} bytes that the index says"
+    return None
 
 
 def _v1_fault(prefix: str, files: list[str]) -> str | None:
@@ -152,8 +174,7 @@ def latest_of_state(state: _state.CheckpointState) -> str | None:
 def _others(state: _state.CheckpointState) -> Iterator[str]:
     yield from reversed(state.all_model_checkpoint_paths)
     directory, name = os.path.split(state.model_checkpoint_path)
-    stem = _stem(name)
-    yield from (path for path in newest_first(directory) if _stem(os.path.basename(path)) == stem)
+    yield from newest_first(directory, like=name)
 
 
 def latest_of_directory(directory: str) -> str | None:
@@ -166,16 +187,17 @@ def latest_of_directory(directory: str) -> str | None:
     return None
 
 
-def newest_first(directory: str) -> list[str]:
+def newest_first(directory: str, *, like: str | None = None) -> list[str]:
     """The prefixes of all checkpoints in a directory, whole or not, newest first.
 
-    Where all names differ in their step only, the highest step is the newest: the times of copied
-    files say nothing. Otherwise time decides.
+    With `like`, only those whose names differ from it in their step alone. Where all names differ
+    so, the highest step is the newest: the times of copied files say nothing. Otherwise time
+    decides.
     """
     found: dict[str, int] = {}
     for entry in _entries(directory):
         name = _checkpoint_name(entry)
-        if name is not None:
+        if name is not None and (like is None or _stem(name) == _stem(like)):
             try:
                 found[name] = entry.stat().st_mtime_ns
             except OSError:
@@ -214,5 +236,5 @@ def _stem(name: str) -> str:
 
 def step(name: str) -> int:
     """The step at the end of a checkpoint's name, -1 if there is none."""
-    match = re.search(r"-(\d{1,19})(-\?{5}-of-\d+)?$", name)
+    match = re.search(r"(?<!-of)-(\d{1,19})(-\?{5}-of-\d+)?$", name)
     return int(match[1]) if match else -1

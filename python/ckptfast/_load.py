@@ -9,17 +9,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._bundle import Backend, Reader, open
+from ._paths import AnyPath
 
 if TYPE_CHECKING:
-    import os
-
     import numpy
 
     Array = numpy.ndarray[Any, Any]
 
 
 def load(
-    path: str | bytes | os.PathLike[Any],
+    path: AnyPath,
     names: str | Iterable[str] | None = None,
     *,
     verify: bool = True,
@@ -85,7 +84,7 @@ class VerifyReport:
 
 
 def verify(
-    path: str | bytes | os.PathLike[Any],
+    path: AnyPath,
     *,
     backend: Backend = "auto",
     threads: int | None = None,

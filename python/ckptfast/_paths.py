@@ -43,6 +43,14 @@ class Location:
     files: tuple[str, ...] = ()
 
 
+def absolute(location: Location) -> Location:
+    """The same checkpoint, whatever the working directory will be."""
+    # Joined rather than normalised: a prefix may end in a slash, which is part of it.
+    here = os.getcwd()
+    files = tuple(os.path.join(here, file) for file in location.files)
+    return Location(os.path.join(here, location.prefix), location.format, files)
+
+
 def scheme(path: AnyPath) -> str | None:
     """The scheme of a URL in lower case ("gs"), `None` for a path and for a `file://` URL."""
     match = _SCHEME.match(os.fsdecode(path))
@@ -199,7 +207,9 @@ def _directory(path: str) -> Location:
     if is_file(state):
         try:
             return _of_state(state)
-        except (DataLossError, FileNotFoundError) as error:
+        except FileNotFoundError:
+            pass  # there was a warning, with the reason
+        except DataLossError as error:
             warn(f"{error}; looking for a checkpoint beside it")
     prefix = _latest.latest_of_directory(path)
     if prefix is None and is_file(_shards.index_file(variables)):
@@ -254,8 +264,7 @@ def _missing(path: str) -> FileNotFoundError:
 def _suffixes(prefix: str) -> list[str]:
     """What follows the name of `prefix` in the names of the files beside it."""
     directory, stem = os.path.split(prefix)
-    names = os.listdir(directory or ".")
-    return [name[len(stem) :] for name in names if name.startswith(stem)]
+    return [name[len(stem) :] for name in _shards.names_in(directory) if name.startswith(stem)]
 
 
 def _no_index(prefix: str) -> FileNotFoundError:

@@ -41,7 +41,7 @@ def file_system(path: AnyPath) -> Any:
     scheme = _paths.scheme(path)
     try:
         module: ModuleType = importlib.import_module(".tf._gfile", __package__)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UnsupportedError(
             f"{os.fsdecode(path)}: {scheme}:// goes through TensorFlow's file systems; "
             "install it with: pip install 'ckptfast[tensorflow]'"

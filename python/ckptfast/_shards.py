@@ -16,7 +16,7 @@ from .errors import DataLossError
 
 # The widths are minimums: a hundred thousand shards just get longer names.
 DATA_SUFFIX: Final = re.compile(r"\.data-(\d{5,})-of-(\d{5,})$")
-V1_SHARD_SUFFIX: Final = re.compile(r"-(\d{5,})-of-(\d{5,})$")
+V1_SHARD_SUFFIX: Final = re.compile(r"(?<!\.data)-(\d{5,})-of-(\d{5,})$")
 
 MAGIC: Final = bytes.fromhex("57fb808b247547db")
 FOOTER_BYTES: Final = 48
@@ -125,13 +125,18 @@ def v1_count(prefix: str) -> str | None:
     `None` if there are none, or of two different numbers.
     """
     directory, stem = os.path.split(prefix)
-    try:
-        names = os.listdir(directory or ".")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    names = names_in(directory)
     matches = (V1_SHARD_SUFFIX.search(name) for name in names if name.startswith(stem + "-"))
     counts = {found[2] for found in matches if found and found.string[: found.start()] == stem}
     return counts.pop() if len(counts) == 1 else None
+
+
+def names_in(directory: str) -> list[str]:
+    """The names of the files in a directory; none if it cannot be listed."""
+    try:
+        return os.listdir(directory or ".")
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return []
 
 
 def _snappy_literal(block: bytes) -> bytes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import _dtypes, _native, _paths, _remote
+from . import _dtypes, _native, _paths, _remote, _threads
 
 if TYPE_CHECKING:
     import numpy
@@ -25,6 +24,10 @@ _USED_BITS = {
     _dtypes.number("int2"): 0x03,
     _dtypes.number("uint2"): 0x03,
 }
+
+
+# The header counts data files in 32 bits.
+_MAX_SHARDS = 2**31 - 1
 
 
 class Tensor:
@@ -54,7 +57,7 @@ class Tensor:
 
 
 def save(
-    path: str | bytes | os.PathLike[Any],
+    path: _paths.AnyPath,
     tensors: Mapping[str, Any],
     *,
     shards: int | None = None,
@@ -83,6 +86,10 @@ def save(
     slices that contradict each other, `TypeError` for values TensorFlow has no type for, and
     `OSError` when the disk is full or fails.
     """
+    if shards is not None and not 1 <= shards <= _MAX_SHARDS:
+        raise ValueError(f"shards is between 1 and {_MAX_SHARDS}, not {shards}")
+    if align < 1:
+        raise ValueError(f"align is a power of two, not {align}")
     if _remote.is_remote(path):
         with _remote.staging(path) as (local, finish):
             save(local, tensors, shards=shards, align=align, durability="none", threads=threads)
@@ -95,14 +102,14 @@ def save(
         shards=shards,
         align=align,
         durability=durability,
-        threads=_native.default_threads() if threads is None else threads,
+        threads=_threads.resolve(threads),
     )
     return prefix
 
 
 def merge(
-    prefixes: Sequence[str | os.PathLike[str]],
-    path: str | os.PathLike[str],
+    prefixes: Sequence[_paths.AnyPath],
+    path: _paths.AnyPath,
     *,
     durability: Durability = "full",
     delete_old: bool = True,
@@ -155,13 +162,20 @@ def _row(name: str, value: Any) -> _Row:
     swap = 0 if array.dtype.isnative else width
     # Plain bytes of the same width: NumPy offers no buffer of bfloat16 and the like.
     raw = array.view(f"V{array.dtype.itemsize}")
+    if array.ndim == 0:
+        raw = raw.reshape(1)
     return name, number, shape, tensor.slice, raw, swap, _USED_BITS.get(number, 0)
 
 
 def _typed(tensor: Tensor) -> tuple[Array, int]:
     import numpy
 
+    if isinstance(tensor.data, numpy.ma.MaskedArray):
+        raise TypeError("a masked array cannot be saved; fill its masked elements first")
     array = numpy.asarray(tensor.data)
+    if array.dtype.kind in "SU" and not isinstance(tensor.data, numpy.ndarray):
+        # An array of fixed-width strings would forget the zero bytes at their ends.
+        array = numpy.asarray(tensor.data, dtype=object)
     natural = _dtypes.from_numpy(array.dtype)
     if tensor.dtype is None:
         return array, natural

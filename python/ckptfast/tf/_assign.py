@@ -24,6 +24,8 @@ from ._values import Value
 
 IN_FLIGHT = 256 << 20
 """Bytes that are in memory only until TensorFlow has copied them."""
+_MESSAGE = (2 << 30) - (1 << 20)
+"""Bytes that fit a message to a remote session (protobuf's limit, less room for the rest of it)."""
 _GROUP = 32 << 20
 """Bytes that are read at once while filling `IN_FLIGHT`: enough to keep every core busy."""
 
@@ -34,19 +36,23 @@ class _Job(NamedTuple):
     nbytes: int
 
 
-def assign(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
+def assign(
+    session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool, local: bool = True
+) -> int:
     """Assign every match; returns the number of bytes.
 
     Every assignment that is needed is found, and with `verify` every byte is checked, before the
-    first one runs.
+    first one runs. To a session that is not `local` the values travel as messages.
     """
     sites = _sites.find(session.graph, [match.target for match in matches])
     jobs = [
         _Job(match, site, sum(_values.nbytes(reader, source) for source in match.sources))
         for match, site in zip(matches, sites, strict=True)
     ]
-    kept = [job for job in jobs if _is_kept(job.match.target)]
-    copied = [job for job in jobs if not _is_kept(job.match.target)]
+    if not local:
+        _check_sizes(jobs)
+    kept = [job for job in jobs if local and _is_kept(job.match.target)]
+    copied = [job for job in jobs if not (local and _is_kept(job.match.target))]
     if sum(job.nbytes for job in copied) <= IN_FLIGHT:
         kept, copied = jobs, []
     elif verify:
@@ -56,6 +62,16 @@ def assign(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bo
         total += _run(session, batch, values)
         del values  # before the next ones are read
     return total
+
+
+def _check_sizes(jobs: Iterable[_Job]) -> None:
+    for job in jobs:
+        if job.nbytes > _MESSAGE:
+            raise RuntimeError(
+                f"{job.match.target.parts[0].name} has {job.nbytes} bytes, too many to send to a "
+                "remote session in one message: restore once before graph.finalize(), so that "
+                "TensorFlow's own operations can be added"
+            )
 
 
 def _is_kept(target: Target) -> bool:

@@ -76,11 +76,11 @@ def _targets(name: str | None, item: Any) -> Iterator[Target]:
 
 def assign(reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
     """Assign every match; returns the number of bytes. All bytes are checked before the first."""
-    fed = [match for match in matches if not _has_variant(match)]
+    fed = [match for match in matches if not _values.has_variant(match)]
     values = _values.read(
         reader, [source for match in fed for source in match.sources], verify=verify
     )
-    opaque = [_by_tensorflow(reader, match) for match in matches if _has_variant(match)]
+    opaque = [_by_tensorflow(reader, match) for match in matches if _values.has_variant(match)]
     tensors = iter([
         _tensor(part, value)
         for part, value in zip(
@@ -101,10 +101,6 @@ def _give(match: Match, tensors: list[Any]) -> None:
     else:
         with tf.device(sink.device):
             tf.raw_ops.AssignVariableOp(resource=sink.handle, value=tensors[0])
-
-
-def _has_variant(match: Match) -> bool:
-    return any(part.dtype == _dtypes.VARIANT for part in match.target.parts)
 
 
 def _by_tensorflow(reader: Reader, match: Match) -> tuple[Match, list[Any]]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from .. import _dtypes
+from .. import _stats
 from .._bundle import Backend, Reader, open_private
 from ..errors import CheckpointError
-from . import _assign, _eager, _plan, _session, _tensorflow_ops
+from . import _assign, _eager, _plan, _session, _tensorflow_ops, _values
 from ._errors import combined
 from ._plan import Match
 from ._report import RestoreReport
@@ -59,7 +59,8 @@ def restore(
     changes. Pass `copy=True` where that may happen.
 
     A session on a remote master restores by TensorFlow's own operations, which are added to the
-    graph once; `ckptfast.stats().fallbacks` counts it.
+    graph once; when it is finalized, the values are sent to the master. `ckptfast.stats()` counts
+    both under `fallbacks`.
 
     Raises `tf.errors.NotFoundError` when variables are missing, `tf.errors.InvalidArgumentError`
     when types or shapes differ, `tf.errors.DataLossError` for damaged files (each is also the
@@ -105,7 +106,24 @@ def _assign_all(session: Any, reader: Reader, matches: Sequence[Match], *, verif
     if session is None:
         return _eager.assign(reader, matches, verify=verify)
     if _session.is_remote(session):
-        _tensorflow_ops.restore(session, reader.prefix, matches, "remote session")
-        return _assign.size(reader, matches)
-    opaque = [match for match in matches if _assign.has_variant(match)]
-    ...
+        return _assign_remote(session, reader, matches, verify=verify)
+    opaque = [match for match in matches if _values.has_variant(match)]
+    fed = [match for match in matches if not _values.has_variant(match)]
+    if opaque:
+        _tensorflow_ops.prepare(session.graph, opaque)
+        if verify:
+            _values.verify(reader, [source for match in opaque for source in match.sources])
+    total = _assign.assign(session, reader, fed, verify=verify) if fed else 0
+    if opaque:
+        total += _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
+    return total
+
+
+def _assign_remote(
+    session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool
+) -> int:
+    """By TensorFlow's operations: the workers read the files. Without them, values are sent."""
+    if _tensorflow_ops.can_restore(session.graph, matches):
+        return _tensorflow_ops.restore(session, reader, matches, "remote session")
+    _stats.count_fallback("remote session, finalized graph")
+    return _assign.assign(session, reader, matches, verify=verify, local=False)

@@ -6,14 +6,12 @@ makes operations. Those are made once per graph and object, and fed like any ass
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from tensorflow.python.training.saving import saveable_object_util
 
+from ._kept import kept, lock
 from ._targets import Box, Part, Target
-
-_lock = threading.Lock()
 
 
 def target(saveable: Any) -> Target:
@@ -30,13 +28,13 @@ def of_trackable(graph: Any, obj: Any, name: str | None) -> list[Any]:
 
     Making one may add operations that read the object, so they are kept with the graph.
     """
-    with _lock:
-        kept: dict[Any, Any] = graph.__dict__.setdefault("_ckptfast_saveables", {})
-        found = kept.get((id(obj), name))
+    with lock:
+        known: dict[Any, Any] = kept(graph, "saveables", dict)
+        found = known.get((id(obj), name))
         if found is None:
             with graph.as_default(), graph.control_dependencies(None):
                 found = (obj, _make(obj, name))
-            kept[id(obj), name] = found  # with the object: its id is not given away
+            known[id(obj), name] = found  # with the object: its id is not given away
     saveables: list[Any] = found[1]
     return saveables
 

@@ -9,7 +9,6 @@ it is fed, which for a random initial value is five nodes more per variable.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,12 +16,11 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 from tensorflow.python.training.saving.saveable_object import SaveableObject
 
+from ._kept import kept, lock
 from ._targets import Target
 
 _ASSIGNMENTS = frozenset({"Assign", "AssignVariableOp"})
 _RESTORES = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
-
-_lock = threading.Lock()
 
 
 class Site(NamedTuple):
@@ -47,8 +45,8 @@ def find(graph: Any, targets: list[Target]) -> list[Site]:
     found again by later calls. Raises `RuntimeError` when it would have to be added to a finalized
     graph.
     """
-    with _lock:
-        known: _Sites = graph.__dict__.setdefault("_ckptfast_sites", _Sites())
+    with lock:
+        known = kept(graph, "sites", _Sites)
         return [_find(graph, known, target) for target in targets]
 
 

@@ -7,7 +7,7 @@ once for each set of tensors; a graph that restores again and again does not gro
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,32 +15,26 @@ import tensorflow as tf
 from tensorflow.python.training.saving.saveable_object import SaveableObject
 
 from .. import _stats
-from . import _session, _sites
+from .._bundle import Reader
+from . import _sites, _values
+from ._kept import kept, lock
 from ._plan import Match
 
-_lock = threading.Lock()
+
+def can_restore(graph: Any, matches: Sequence[Match]) -> bool:
+    """Whether the operations are there, or may be added."""
+    return not graph.finalized or _signature(matches) in _known(graph)
 
 
-def restore(session: Any, prefix: str, matches: Sequence[Match], reason: str) -> None:
-    """Run a `RestoreV2` of the matches and their assignments, counted under `reason`.
+def prepare(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:
+    """The operation that restores the matches, and the tensor that takes the path.
 
-    `RestoreV2` checks every byte before it gives a value, so before the first assignment. Raises
-    `RuntimeError` when the operations would have to be added to a finalized graph.
+    Raises `RuntimeError` when they would have to be added to a finalized graph.
     """
-    op, file = _operations(session.graph, matches)
-    _stats.count_fallback(reason)
-    session.run(op, {file: prefix})
-
-
-def _operations(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:
-    signature = tuple(
-        (id(match.target.sink), source.key, part.box)
-        for match in matches
-        for part, source in zip(match.target.parts, match.sources, strict=True)
-    )
-    with _lock:
-        kept: dict[Any, Any] = graph.__dict__.setdefault("_ckptfast_restores", {})
-        if signature not in kept:
+    with lock:
+        known = _known(graph)
+        signature = _signature(matches)
+        if signature not in known:
             if graph.finalized:
                 raise RuntimeError(
                     "the graph is finalized, so TensorFlow's operations, which this restore needs, "
@@ -48,9 +42,33 @@ def _operations(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:
                     "was built before it"
                 )
             sinks = [match.target.sink for match in matches]  # kept: their ids stay their own
-            kept[signature] = (*_build(graph, matches), sinks)
-        op, file, _ = kept[signature]
+            known[signature] = (*_build(graph, matches), sinks)
+        op, file, _ = known[signature]
     return op, file
+
+
+def restore(session: Any, reader: Reader, matches: Sequence[Match], reason: str) -> int:
+    """Run a `RestoreV2` of the matches and their assignments; returns the number of bytes.
+
+    `RestoreV2` checks every byte before it gives a value, so before the first assignment. Counted
+    as a fallback for `reason`.
+    """
+    op, file = prepare(session.graph, matches)
+    _stats.count_fallback(reason)
+    session.run(op, {file: os.path.abspath(reader.prefix)})
+    return sum(_values.nbytes(reader, source) for match in matches for source in match.sources)
+
+
+def _known(graph: Any) -> dict[Any, Any]:
+    return kept(graph, "restores", dict)
+
+
+def _signature(matches: Sequence[Match]) -> tuple[Any, ...]:
+    return tuple(
+        (id(match.target.sink), source.key, part.box)
+        for match in matches
+        for part, source in zip(match.target.parts, match.sources, strict=True)
+    )
 
 
 def _build(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:

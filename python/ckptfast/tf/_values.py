@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .. import _dtypes
 from .._bundle import Reader, _array
 from .._native import Region
-from ._plan import Source
+from ._plan import Match, Source
 
 ALIGNMENT = 64
 """Bytes. TensorFlow uses memory that is aligned so without copying it (EIGEN_MAX_ALIGN_BYTES)."""
@@ -91,3 +91,8 @@ def nbytes(reader: Reader, source: Source) -> int:
     if not itemsize:
         return reader.info(source.key).nbytes or 0
     return itemsize * math.prod(shape if source.box is None else source.box.length)
+
+
+def has_variant(match: Match) -> bool:
+    """Whether a value is a variant, which no array can hold."""
+    return any(part.dtype == _dtypes.VARIANT for part in match.target.parts)

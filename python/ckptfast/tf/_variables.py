@@ -147,7 +147,10 @@ def _variable(graph: Any, name: str | None, variable: Any) -> Target:
     if name is None:
         name = handle.op.name if box is None else variable._save_slice_info.full_name
     dtype = variable.dtype.base_dtype.as_datatype_enum
-    return Target((Part(name, dtype, shape_of(variable.shape), box),), handle)
+    # Whoever turned validation off gets any shape, as from `Saver`.
+    free = getattr(variable, "_validate_shape", True) is False
+    shape = None if free else shape_of(variable.shape)
+    return Target((Part(name, dtype, shape, box),), handle)
 
 
 def slice_of(variable: Any) -> Box | None:

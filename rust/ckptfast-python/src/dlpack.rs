@@ -67,12 +67,13 @@ pub(crate) fn capsule<'py>(
     (code, bits): (u8, u8),
 ) -> PyResult<Bound<'py, PyCapsule>> {
     let problem = |text: String| Err(PyValueError::new_err(text));
-    let count = shape.iter().try_fold(1i64, |count, &dim| count.checked_mul(dim).filter(|_| dim >= 0));
+    let count =
+        shape.iter().try_fold(1i64, |count, &dim| count.checked_mul(dim).filter(|_| dim >= 0));
     let width = usize::from(bits).div_ceil(8);
     let bytes = count.and_then(|count| usize::try_from(count).ok()?.checked_mul(width));
-    let Some(bytes) = bytes.filter(|&bytes| {
-        offset.checked_add(bytes).is_some_and(|end| end <= memory.len())
-    }) else {
+    let Some(bytes) =
+        bytes.filter(|&bytes| offset.checked_add(bytes).is_some_and(|end| end <= memory.len()))
+    else {
         return problem(format!("a tensor of this shape at {offset} does not fit the memory"));
     };
     let data = memory.as_ptr().wrapping_add(offset);

@@ -84,7 +84,9 @@ impl Reader {
 
     /// The number of the tensor called `name`, -1 where there is none.
     fn find(&self, name: &Bound<'_, PyString>) -> PyResult<isize> {
-        let found = self.open()?.find(&to_name(name)?);
+        let checkpoint = self.open()?;
+        // Text that stands for no bytes is the name of nothing.
+        let found = to_name(name).ok().and_then(|name| checkpoint.find(&name));
         Ok(found.and_then(|number| isize::try_from(number).ok()).unwrap_or(-1))
     }
 
@@ -245,11 +247,7 @@ fn total_bytes(checkpoint: &Checkpoint, indices: &[usize]) -> u64 {
 }
 
 /// Values of one mapping or buffer share one `Region` object.
-fn hand_out(
-    py: Python<'_>,
-    values: Vec<Value>,
-    writable: bool,
-) -> PyResult<Vec<Bound<'_, PyAny>>> {
+fn hand_out(py: Python<'_>, values: Vec<Value>, writable: bool) -> PyResult<Vec<Bound<'_, PyAny>>> {
     let mut regions: HashMap<usize, Bound<'_, Region>> = HashMap::new();
     let mut wrapped = Vec::with_capacity(values.len());
     for value in values {

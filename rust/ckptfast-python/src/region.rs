@@ -79,9 +79,8 @@ impl Region {
         let readonly = c_int::from(!region.writable);
         // SAFETY: `view` comes from the interpreter; the filled-in view holds a reference to
         // `slf`, whose memory does not move (contract above).
-        let code = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), address, length, readonly, flags)
-        };
+        let code =
+            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), address, length, readonly, flags) };
         if code == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }

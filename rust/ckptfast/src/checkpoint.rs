@@ -138,9 +138,7 @@ impl Checkpoint {
                 let taken = slots
                     .into_iter()
                     .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-                taken
-                    .collect::<Option<_>>()
-                    .ok_or_else(|| Error::invalid("a value went missing"))
+                taken.collect::<Option<_>>().ok_or_else(|| Error::invalid("a value went missing"))
             }
         }
     }
@@ -220,7 +218,9 @@ fn read_v1(
         ));
     }
     if !target.is_inside(&tensor.shape) {
-        return Err(Error::invalid("the slice reaches outside of the tensor").with_key(&tensor.name));
+        return Err(
+            Error::invalid("the slice reaches outside of the tensor").with_key(&tensor.name)
+        );
     }
     let regions = tensor.slices.iter().map(|(slice, _)| slice.resolve(&tensor.shape));
     let regions = regions.collect::<Result<Vec<_>>>()?;

@@ -65,7 +65,8 @@ impl<'a> Assembly<'a> {
         };
         // Every element has one place, so it can be moved there.
         let numbers = self.bytes.as_chunks::<NUMBER>().0.iter().copied().map(u64::from_le_bytes);
-        let element = |number| Some(std::mem::take(elements.get_mut(usize::try_from(number).ok()?)?));
+        let element =
+            |number| Some(std::mem::take(elements.get_mut(usize::try_from(number).ok()?)?));
         let picked: Option<Vec<_>> = numbers.map(element).collect();
         picked.map(Value::Elements).ok_or_else(|| Error::invalid("an element went missing"))
     }

@@ -28,8 +28,9 @@ impl Header {
     /// # Errors
     /// `Corruption` when it is no header, `Unsupported` when it asks for a newer reader.
     pub fn decode(value: &[u8]) -> Result<Self> {
-        let proto = BundleHeaderProto::decode(value)
-            .map_err(|error| Error::corruption(format!("cannot parse the bundle header: {error}")))?;
+        let proto = BundleHeaderProto::decode(value).map_err(|error| {
+            Error::corruption(format!("cannot parse the bundle header: {error}"))
+        })?;
         let version = proto.version.unwrap_or_default();
         if version.min_consumer > VERSION || version.bad_consumers.contains(&VERSION) {
             return Err(Error::unsupported(format!(
@@ -38,10 +39,8 @@ impl Header {
                 version.min_consumer
             )));
         }
-        let num_shards = u32::try_from(proto.num_shards)
-            .ok()
-            .filter(|&number| number > 0)
-            .ok_or_else(|| {
+        let num_shards =
+            u32::try_from(proto.num_shards).ok().filter(|&number| number > 0).ok_or_else(|| {
                 Error::corruption(format!("bundle header has {} data files", proto.num_shards))
             })?;
         let endianness = Endianness::try_from(proto.endianness).map_err(|_| {

@@ -47,7 +47,6 @@ pub struct MergeOptions {
 /// `InvalidArgument` when a prefix has no index, when two bundles hold the same tensor or
 /// overlapping slices, or differ in byte order or version; `Corruption` when one of them is
 /// damaged. Nothing has changed then.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as options are passed everywhere else")]
 pub fn merge(prefixes: &[PathBuf], prefix: &Path, options: &MergeOptions) -> Result<u32> {
     let mut merged = Merged::default();
     for input in prefixes {
@@ -77,7 +76,6 @@ pub fn merge(prefixes: &[PathBuf], prefix: &Path, options: &MergeOptions) -> Res
     commit_merged(merged, header, prefix, options)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as options are passed everywhere else")]
 fn commit_merged(
     merged: Merged,
     mut header: BundleHeaderProto,

@@ -180,8 +180,7 @@ impl Runs {
     /// Byte position in `holder` of the element `outer` (then zeros) of `part`.
     fn position(part: &Region, holder: &Region, outer: &[u64], item: usize) -> Option<usize> {
         let mut index = 0u64;
-        for (dimension, (&dim, &base)) in
-            holder.shape.dims().iter().zip(&holder.start).enumerate()
+        for (dimension, (&dim, &base)) in holder.shape.dims().iter().zip(&holder.start).enumerate()
         {
             let within = part.start.get(dimension)?.checked_sub(base)?;
             let step = outer.get(dimension).copied().unwrap_or(0);

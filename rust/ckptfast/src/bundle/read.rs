@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::entry::{Content, Entry, Extent};
 use super::arena::Arenas;
 use super::assembly::Assembly;
+use super::entry::{Content, Entry, Extent};
 use super::partition;
 use super::reader::Reader;
 use super::shard::{CopyPolicy, Shard};
@@ -82,8 +82,10 @@ impl Reader {
             });
         }
         let mut dense = self.transfer(&plans, workers)?.into_iter();
-        let values: Option<Vec<Value>> =
-            values.into_iter().map(|value| value.or_else(|| dense.next().map(Value::Dense))).collect();
+        let values: Option<Vec<Value>> = values
+            .into_iter()
+            .map(|value| value.or_else(|| dense.next().map(Value::Dense)))
+            .collect();
         let values = values.ok_or_else(|| Error::invalid("a value went missing"))?;
         counters::TENSORS_READ.add(values.len() as u64);
         Ok(values)

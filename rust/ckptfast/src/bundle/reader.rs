@@ -190,9 +190,9 @@ fn check_no_overlap(entries: &[Entry]) -> Result<()> {
     for (first, second) in extents.iter().zip(extents.iter().skip(1)) {
         if first.0.shard == second.0.shard && first.0.end() > second.0.offset {
             let key = |position: usize| {
-                entries.get(position).map_or_else(String::new, |entry| {
-                    entry.key.escape_ascii().to_string()
-                })
+                entries
+                    .get(position)
+                    .map_or_else(String::new, |entry| entry.key.escape_ascii().to_string())
             };
             return Err(Error::corruption(format!(
                 "tensors {} and {} overlap in data file {}",

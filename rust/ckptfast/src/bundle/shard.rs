@@ -73,10 +73,11 @@ impl Shard {
 
     /// Where to take bytes from.
     pub fn source(&self) -> Source<'_> {
-        match self.mapping.as_deref() {
-            Some(Memory::Mapped(mapping)) => Source::Mapped(mapping),
-            _ => Source::File(&self.file),
-        }
+        let mapping = match self.mapping.as_deref() {
+            Some(Memory::Mapped(mapping)) => Some(mapping),
+            _ => None,
+        };
+        Source { file: &self.file, mapping }
     }
 
     /// The mapping, if values may be its pages.

@@ -19,16 +19,22 @@ const PIECE: usize = 16 << 20;
 /// Fewest bytes worth a thread's attention.
 const MIN_UNIT: usize = 1 << 20;
 
-/// Bytes copied before they are checksummed, while they are still in the processor's cache.
+/// Bytes read before they are checksummed, while they are still in the processor's cache.
 const STEP: usize = 256 << 10;
 
+/// The same where the disk is the limit: it likes long reads better.
+const COLD_STEP: usize = 4 << 20;
+
 /// Where bytes come from.
+///
+/// A mapping is for what is used where it lies. Copies are read: the system fills fresh memory
+/// from its cache faster than it maps pages only to copy from them.
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
-    /// The pages of a mapped data file.
-    Mapped(&'a Mapping),
-    /// A data file that is read.
-    File(&'a File),
+pub struct Source<'a> {
+    /// The data file.
+    pub file: &'a File,
+    /// Its pages, where it is mapped.
+    pub mapping: Option<&'a Mapping>,
 }
 
 /// One entry on its way.
@@ -70,18 +76,13 @@ pub fn run(transfers: Vec<Transfer<'_>>, workers: &Workers<'_>) -> Result<Vec<(u
         cut(index, transfer, &mut pieces);
     }
     let units = units(&pieces, workers.threads);
-    let depth = 2 * workers.threads;
+    let scratch = Scratch::default();
     workers.run(units.len(), |index| {
-        // The disk reads what comes next while this unit is computed.
-        let next = if index == 0 { 0..depth } else { index + depth - 1..index + depth };
-        let next = next.start.min(units.len())..next.end.min(units.len());
-        for unit in units.get(next).unwrap_or_default() {
-            unit.iter().for_each(Piece::will_need);
-        }
         let Some(unit) = units.get(index) else { return Ok(()) };
+        let cold = is_cold(unit);
         for piece in *unit {
             workers.interrupt.check()?;
-            let outcome = piece.run();
+            let outcome = piece.run(cold, &scratch);
             *piece.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         }
         Ok(())
@@ -164,31 +165,48 @@ fn combined(pieces: &mut [Piece<'_>]) -> Result<u32> {
     Ok(whole.unwrap_or(0))
 }
 
-impl Piece<'_> {
-    fn will_need(&self) {
-        match self.source {
-            Source::Mapped(mapping) => mapping.will_need(self.offset, self.length),
-            Source::File(file) => file.will_need(self.offset as u64, self.length as u64),
-        }
-    }
+/// Whether the disk has to be waited for. Pages fault in one by one then, so that even what will
+/// be used through a mapping is better read first.
+fn is_cold(unit: &[Piece<'_>]) -> bool {
+    let (Some(first), Some(last)) = (unit.first(), unit.last()) else { return false };
+    let end = last.offset.saturating_add(last.length);
+    !first.source.file.is_cached(first.offset as u64, end.saturating_sub(first.offset) as u64)
+}
 
+/// Memory for bytes that are read only to be checked, kept from piece to piece.
+#[derive(Debug, Default)]
+struct Scratch(Mutex<Vec<Buffer>>);
+
+impl Scratch {
+    fn with<T>(&self, work: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut buffer = match idle {
+            Some(buffer) => buffer,
+            None => Buffer::zeroed(COLD_STEP)?,
+        };
+        let result = work(&mut buffer);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        result
+    }
+}
+
+impl Piece<'_> {
     /// Moves the bytes and returns their checksum (0 when none was asked for).
-    fn run(&self) -> Result<u32> {
+    fn run(&self, cold: bool, scratch: &Scratch) -> Result<u32> {
+        let step = if cold { COLD_STEP } else { STEP };
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        let crc = match (self.source, target.as_deref_mut()) {
-            (Source::Mapped(mapping), None) => {
-                if self.check { crc32c::value(self.mapped(mapping)?) } else { 0 }
-            }
-            (Source::Mapped(mapping), Some(target)) => self.copy(self.mapped(mapping)?, target),
-            (Source::File(file), Some(target)) => self.read(file, target)?,
-            (Source::File(_), None) if !self.check => 0,
-            (Source::File(file), None) => self.read_past(file)?,
+        let crc = match (target.as_deref_mut(), self.source.mapping) {
+            (Some(target), _) => self.read(target, step)?,
+            (None, _) if !self.check => 0,
+            (None, Some(mapping)) if !cold => crc32c::value(self.mapped(mapping)?),
+            (None, _) => scratch.with(|scratch| self.read_past(scratch, step))?,
         };
         if self.check {
             counters::BYTES_VERIFIED.add(self.length as u64);
         }
         if self.swap_width > 1 {
-            for unit in target.iter_mut().flat_map(|bytes| bytes.chunks_exact_mut(self.swap_width)) {
+            for unit in target.iter_mut().flat_map(|bytes| bytes.chunks_exact_mut(self.swap_width))
+            {
                 unit.reverse();
             }
         }
@@ -202,39 +220,24 @@ impl Piece<'_> {
             .ok_or_else(|| Error::corruption("data file ends too early"))
     }
 
-    fn copy(&self, source: &[u8], target: &mut [u8]) -> u32 {
-        if !self.check {
-            target.copy_from_slice(source);
-            return 0;
-        }
+    fn read(&self, target: &mut [u8], step: usize) -> Result<u32> {
         let mut digest = Digest::default();
-        for (target, source) in target.chunks_mut(STEP).zip(source.chunks(STEP)) {
-            target.copy_from_slice(source);
-            digest.update(target);
-        }
-        digest.value()
-    }
-
-    fn read(&self, file: &File, target: &mut [u8]) -> Result<u32> {
-        let mut digest = Digest::default();
-        for (index, step) in target.chunks_mut(STEP).enumerate() {
-            file.read_at(step, (self.offset + index * STEP) as u64)?;
+        for (index, part) in target.chunks_mut(step).enumerate() {
+            self.source.file.read_at(part, (self.offset + index * step) as u64)?;
             if self.check {
-                digest.update(step);
+                digest.update(part);
             }
         }
         Ok(digest.value())
     }
 
     /// Reads only to compute the checksum.
-    fn read_past(&self, file: &File) -> Result<u32> {
-        let mut scratch = Buffer::zeroed(STEP.min(self.length))?;
+    fn read_past(&self, scratch: &mut [u8], step: usize) -> Result<u32> {
         let mut digest = Digest::default();
-        for start in (0..self.length).step_by(STEP) {
-            let length = STEP.min(self.length - start);
-            let step = scratch.get_mut(..length).unwrap_or_default();
-            file.read_at(step, (self.offset + start) as u64)?;
-            digest.update(step);
+        for start in (0..self.length).step_by(step) {
+            let part = scratch.get_mut(..step.min(self.length - start)).unwrap_or_default();
+            self.source.file.read_at(part, (self.offset + start) as u64)?;
+            digest.update(part);
         }
         Ok(digest.value())
     }

@@ -20,7 +20,11 @@ impl Reader {
     ///
     /// # Errors
     /// Only an interrupt.
-    pub fn verify(&self, positions: &[usize], workers: &Workers<'_>) -> Result<Vec<(usize, Error)>> {
+    pub fn verify(
+        &self,
+        positions: &[usize],
+        workers: &Workers<'_>,
+    ) -> Result<Vec<(usize, Error)>> {
         let mut failures = Vec::new();
         let mut plans = Vec::new();
         let mut owners = Vec::new();

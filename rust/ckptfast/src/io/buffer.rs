@@ -25,7 +25,10 @@ pub struct Buffer {
 #[derive(Debug)]
 enum Storage {
     /// The aligned bytes begin at `start`.
-    Heap { bytes: Vec<u8>, start: usize },
+    Heap {
+        bytes: Vec<u8>,
+        start: usize,
+    },
     Pages(MmapMut),
 }
 
@@ -35,8 +38,7 @@ impl Buffer {
     /// # Errors
     /// `Io` when the system has no such amount of memory.
     pub fn zeroed(length: usize) -> Result<Self> {
-        let failed =
-            |error| Error::io(format!("cannot allocate {length} bytes of memory"), error);
+        let failed = |error| Error::io(format!("cannot allocate {length} bytes of memory"), error);
         let storage = if length >= HUGE {
             let pages = MmapMut::map_anon(length).map_err(failed)?;
             // Advice: where huge pages are switched off, small ones serve.

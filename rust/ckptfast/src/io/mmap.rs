@@ -11,7 +11,7 @@
 
 use std::ops::Deref;
 
-use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 
 use super::File;
 use crate::error::{Error, Result};
@@ -62,16 +62,6 @@ impl Mapping {
             ),
         };
         Ok(Self(pages))
-    }
-
-    /// Starts reading `offset .. offset + length` from disk, without waiting.
-    pub fn will_need(&self, offset: usize, length: usize) {
-        // A hint: an access that fails later says so itself.
-        let _ = match &self.0 {
-            Pages::Empty => Ok(()),
-            Pages::ReadOnly(pages) => pages.advise_range(Advice::WillNeed, offset, length),
-            Pages::Private(pages) => pages.advise_range(Advice::WillNeed, offset, length),
-        };
     }
 }
 

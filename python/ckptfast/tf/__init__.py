@@ -1,0 +1,8 @@
+"""What needs TensorFlow. `ckptfast.restore` and its kin load this on first use."""
+
+from __future__ import annotations
+
+from ._report import Mismatch, RestoreReport
+from ._restore import restore
+
+__all__ = ["Mismatch", "RestoreReport", "restore"]
