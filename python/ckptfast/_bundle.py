@@ -90,7 +90,7 @@ class Reader(Mapping[str, "Array"]):
 
     @property
     def format(self) -> Literal["V1", "V2"]:
-        """"V2" for a bundle (`.index` and `.data-…`), "V1" for the single-file format before it."""
+        """V2: a bundle (`.index` and `.data-…`). V1: the format of single files before it."""
         return self._native.format
 
     @property
@@ -257,9 +257,7 @@ class Reader(Mapping[str, "Array"]):
         """A writable array that nothing else refers to."""
         index = self._index(name)
         number, shape = self._signatures[index]
-        (place,) = self._native.read(
-            [index], verify=self._verify_reads, copy=True, writable=True
-        )
+        (place,) = self._native.read([index], verify=self._verify_reads, copy=True, writable=True)
         value = _array(number, shape, place)
         value.flags.writeable = True
         return value
@@ -343,7 +341,9 @@ def _array(
 
     if isinstance(place, tuple):
         region, offset = place
-        return numpy.ndarray(shape, _dtypes.numpy_dtype(number), region, offset)
+        # NumPy's stubs do not know that any object may offer a buffer.
+        memory: Any = region
+        return numpy.ndarray(shape, _dtypes.numpy_dtype(number), memory, offset)
     value = _empty(number, shape)
     value.ravel()[:] = place
     return _read_only(value)

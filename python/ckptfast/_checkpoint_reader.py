@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import _dtypes, _native, _paths, _remote
+from . import _dtypes, _paths, _remote
 from ._bundle import Reader
 from ._paths import AnyPath
 from .errors import CheckpointError, DataLossError, UnsupportedError

@@ -5,6 +5,8 @@ from typing import Literal, final
 
 from typing_extensions import Buffer
 
+__all__ = ["Reader", "Region", "counters", "crc32c", "default_threads", "merge", "write"]
+
 @final
 class Region:
     """Memory of a mapped data file, or of copied tensors; supports the buffer protocol."""
@@ -72,9 +74,7 @@ class Reader:
 
 def write(
     prefix: str,
-    tensors: Sequence[
-        tuple[str, int, Sequence[int], str | None, Buffer | list[bytes], int, int]
-    ],
+    tensors: Sequence[tuple[str, int, Sequence[int], str | None, Buffer | list[bytes], int, int]],
     *,
     shards: int | None,
     align: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _dtypes, _native, _paths, _remote, _threads
 
@@ -195,4 +195,4 @@ def _elements(name: str, array: Array) -> list[bytes]:
             kind = type(element).__name__
             raise TypeError(f"{name!r}: elements of a string tensor are bytes or str, not {kind}")
         elements.append(element)
-    return cast("list[bytes]", elements)
+    return elements

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.distribute import sharded_variable
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.trackable import base as trackable
 from tensorflow.python.training.saving import saveable_object
@@ -63,7 +64,10 @@ def _targets(name: str | None, item: Any) -> Iterator[Target]:
             name = item._shared_name if box is None else item._save_slice_info.full_name
         dtype = item.dtype.base_dtype.as_datatype_enum
         yield Target((Part(name, dtype, _variables.shape_of(item.shape), box),), item)
-    elif isinstance(item, list | tuple):
+    elif isinstance(item, sharded_variable.ShardedVariableMixin):
+        yield from _targets(item.name if name is None else name, item.variables)
+    elif isinstance(item, list | tuple):  # only as a value of a mapping: slices of one variable
+        _variables.check_slices(item)
         for part in item:
             yield from _targets(name, part)
     elif isinstance(item, saveable_object.SaveableObject):
@@ -81,12 +85,14 @@ def assign(reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
         reader, [source for match in fed for source in match.sources], verify=verify
     )
     opaque = [_by_tensorflow(reader, match) for match in matches if _values.has_variant(match)]
-    tensors = iter([
-        _tensor(part, value)
-        for part, value in zip(
-            [part for match in fed for part in match.target.parts], values, strict=True
-        )
-    ])
+    tensors = iter(
+        [
+            _tensor(part, value)
+            for part, value in zip(
+                [part for match in fed for part in match.target.parts], values, strict=True
+            )
+        ]
+    )
     for match in fed:
         _give(match, [next(tensors) for _ in match.target.parts])
     for match, read in opaque:

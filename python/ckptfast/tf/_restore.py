@@ -119,9 +119,7 @@ def _assign_all(session: Any, reader: Reader, matches: Sequence[Match], *, verif
     return total
 
 
-def _assign_remote(
-    session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool
-) -> int:
+def _assign_remote(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
     """By TensorFlow's operations: the workers read the files. Without them, values are sent."""
     if _tensorflow_ops.can_restore(session.graph, matches):
         return _tensorflow_ops.restore(session, reader, matches, "remote session")

@@ -101,7 +101,7 @@ def _targets(graph: Any, name: str | None, item: Any) -> Iterator[Target]:
         for part in item:
             yield _variable(graph, item.name if name is None else name, part)
     elif isinstance(item, list | tuple):  # only as a value of a mapping: slices of one variable
-        _check_slices(item)
+        check_slices(item)
         for part in item:
             yield _variable(graph, name, part)
     elif isinstance(item, resource_variable_ops.BaseResourceVariable | ref_variable.RefVariable):
@@ -116,7 +116,8 @@ def _targets(graph: Any, name: str | None, item: Any) -> Iterator[Target]:
         raise TypeError(f"not a variable: {item!r}")
 
 
-def _check_slices(items: Iterable[Any]) -> None:
+def check_slices(items: Iterable[Any]) -> None:
+    """Raise `ValueError` unless the items are slices of one partitioned variable."""
     names = set()
     for item in items:
         info = getattr(item, "_save_slice_info", None)

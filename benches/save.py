@@ -1,0 +1,154 @@
+"""Scenario ``save``: writing a large model, beside the raw speed of new files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import ckptfast
+from benches import rawio, tfside
+from benches.bench import Bench
+from benches.machine import cpus
+from benches.measure import Contender, Measure, interleave
+from benches.model import Model
+from benches.results import Row
+from benches.tfside import Program
+
+Durability = Literal["full", "rename", "none"]
+
+SHARE = 0.8
+"""Share of the best raw write that is as good as the ratio to TensorFlow."""
+
+
+def run(bench: Bench) -> None:
+    """Adds the rows of ``save`` with both durabilities, and the ceilings of raw writes."""
+    model = Model(bench.size.large, seed=1)
+    nbytes = model.nbytes
+    source = rawio.warm_buffer(nbytes)
+    rawio.as_bytes(source)[:nbytes].reshape(bench.size.large.count, -1)[:] = [
+        array.view("u1") for array in model.arrays.values()
+    ]
+    program = Program(model, resource=True)
+    with (
+        bench.scratch() as scratch,
+        closing(program.session()) as session,
+        memoryview(source) as view,
+    ):
+        start = tfside.write(scratch / "start", model.tensors(0))
+        program.restore(session, os.fspath(start))
+        prefix = scratch / "saved"
+
+        def check(_result: object, whole: bool) -> None:
+            if whole:
+                model.check(tfside.load(prefix), 0, whole=True)
+            _remove(prefix)
+
+        def save(durability: Durability) -> Callable[[], object]:
+            return lambda: ckptfast.save(prefix, model.arrays, durability=durability)
+
+        buffered = _raw_ways(prefix, view[:nbytes], durable=False)
+        durable = _raw_ways(prefix, view[:nbytes], durable=True)
+        times = interleave(
+            [
+                Contender(name="TF", run=lambda: program.save(session, prefix), check=check),
+                Contender(name="none", run=save("none"), check=check),
+                *buffered,
+                Contender(name="full", run=save("full"), check=check),
+                *durable,
+            ],
+            bench.size.repeats,
+        )
+    best = _best(bench, times, buffered, nbytes)
+    best_durable = _best(bench, times, durable, nbytes)
+    bench.results.rows += [
+        _row("none", times, nbytes, best, 3.0),
+        _row("full", times, nbytes, best_durable, 1.0),
+    ]
+
+
+def _raw_ways(prefix: Path, source: memoryview, *, durable: bool) -> list[Contender]:
+    """Ways of writing new files.  The largest ones of a model are whole numbers of pages."""
+    many = max(2, cpus())
+    ways: dict[str, dict[str, int | bool]] = {
+        "1 file, 1 thread": {"threads": 1},
+        f"1 file, {many} threads": {"threads": many},
+        f"1 file, {many} threads, allocated first": {"threads": many, "allocate": True},
+        f"{many} files, {many} threads": {"threads": many, "files": many},
+    }
+    if durable:
+        del ways["1 file, 1 thread"]
+        if _direct_works(prefix.parent):
+            ways[f"1 file, {many} threads, O_DIRECT"] = {
+                "threads": many,
+                "allocate": True,
+                "direct": True,
+            }
+    kind = "durable write" if durable else "raw write"
+
+    def way(name: str, options: dict[str, int | bool]) -> Contender:
+        return Contender(
+            name=f"{kind}, {name}",
+            run=lambda: rawio.write(prefix, source, durable=durable, **options),  # type: ignore[arg-type]
+            check=lambda _result, _whole: _remove(prefix),
+        )
+
+    return [way(name, options) for name, options in ways.items()]
+
+
+def _direct_works(directory: Path) -> bool:
+    """Whether the file system takes O_DIRECT (tmpfs, for one, may not)."""
+    probe = directory / "probe"
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o644))
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def _remove(prefix: Path) -> None:
+    for path in prefix.parent.iterdir():
+        if path.name.startswith(f"{prefix.name}."):
+            path.unlink()
+
+
+def _best(
+    bench: Bench, times: dict[str, Measure], ways: list[Contender], nbytes: int
+) -> tuple[str, Measure]:
+    """Adds all ways to the ceilings and returns the fastest, by its median."""
+    for way in ways:
+        bench.results.ceiling(way.name, times[way.name], nbytes)
+    name = min((way.name for way in ways), key=lambda name: times[name].median)
+    return name, times[name]
+
+
+def _row(
+    durability: str,
+    times: dict[str, Measure],
+    nbytes: int,
+    best: tuple[str, Measure],
+    target: float,
+) -> Row:
+    theirs, ours = times["TF"], times[durability]
+    name, raw = best
+    share = raw.median / ours.median
+    met = theirs.median >= target * ours.median
+    wanted = f"≥ {target:g}×"
+    if durability == "none":
+        met = met or share >= SHARE
+        wanted += f", or ≥ {SHARE:.0%} of the best raw write"
+    else:
+        wanted += " of TensorFlow without fsync"
+    return Row(
+        name=f'save L, durability="{durability}"',
+        tensorflow=theirs,
+        ckptfast=ours,
+        target=wanted,
+        met=met,
+        nbytes=nbytes,
+        beside=f"{share:.0%} of {name} {raw.per_second(nbytes).median:.1f} GB/s",
+    )

@@ -1,0 +1,1 @@
+"""What several test files share. Nothing here uses the code that it helps to test."""
