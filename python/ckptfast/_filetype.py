@@ -24,6 +24,7 @@ class FileType(enum.Enum):
 
     V2_INDEX = "the index of a checkpoint"
     V1_TABLE = "a V1 checkpoint"
+    DAMAGED_TABLE = "an index or a V1 checkpoint whose beginning is damaged"
     EMPTY = "an empty file"
     CUT_TABLE = "the beginning of a checkpoint's index or of a V1 checkpoint, without its end"
     LFS_POINTER = "a Git-LFS pointer"
@@ -53,6 +54,7 @@ class FileType(enum.Enum):
 # What to do about it. The second item says whether the bytes are damaged or merely of another kind.
 _ADVICE: Final[dict[FileType, tuple[str, type[CheckpointError]]]] = {
     FileType.EMPTY: ("a save or a download was cut short", DataLossError),
+    FileType.DAMAGED_TABLE: ("its first bytes are not what was written", DataLossError),
     FileType.CUT_TABLE: ("a save or a download was cut short", DataLossError),
     FileType.LFS_POINTER: ("fetch the real file with `git lfs pull`", DataLossError),
     FileType.HTML: ("the download went wrong; fetch the file itself", DataLossError),
@@ -105,7 +107,9 @@ def recognise(head: bytes, tail: bytes, size: int) -> FileType:
         return FileType.EMPTY
     header = _shards.header(head)
     if tail.endswith(_shards.MAGIC) and len(tail) >= _shards.FOOTER_BYTES:
-        bundle = header is None or _shards.is_bundle_header(header)
+        if header is None:
+            return FileType.DAMAGED_TABLE
+        bundle = _shards.is_bundle_header(header)
         return FileType.V2_INDEX if bundle else FileType.V1_TABLE
     for start, kind in _START:
         if head.startswith(start):

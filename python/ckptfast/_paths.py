@@ -107,7 +107,8 @@ def _bundle(prefix: str) -> Location:
     kind = _filetype.of_file(index)
     if kind is FileType.V1_TABLE:
         return Location(index, "V1", (index,))
-    if kind is not FileType.V2_INDEX:
+    # Of a damaged index the reader can say which bytes are wrong.
+    if kind not in (FileType.V2_INDEX, FileType.DAMAGED_TABLE):
         raise _filetype.problem(index, kind)
     # A missing data file is no reason to refuse: names and shapes can be read without it.
     first = (_shards.data_files(prefix) or ("",))[0]

@@ -154,7 +154,8 @@ def _row(name: str, value: Any) -> _Row:
     try:
         array, number = _typed(tensor)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name!r}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name!r}: {error}") from error
     shape = array.shape
     if array.dtype.kind in "OSUT":
         return name, number, shape, tensor.slice, _elements(name, array), 0, 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helpers.table import build_table, crc32c, mask, parse_table, read_varint, varint
 
@@ -119,16 +119,20 @@ def data_path(prefix: Path | str, shard: int = 0, num_shards: int = 1) -> Path:
 
 def write_bundle(
     prefix: Path | str,
-    items: Mapping[bytes, bytes],
+    items: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]],
     data: Sequence[bytes],
     *,
     head: bytes | None = None,
-    per_block: int = 1 << 30,
+    **table: Any,
 ) -> str:
-    """Write `items` (encoded entries by key) and data files, whatever they say of each other."""
+    """Write `items` (encoded entries by key) and data files, whatever they say of each other.
+
+    `table` is passed on to `build_table`.
+    """
     value = header(len(data)) if head is None else head
-    table = build_table({b"": value, **items}, per_block=per_block)
-    Path(f"{prefix}.index").write_bytes(table)
+    pairs = items.items() if isinstance(items, Mapping) else items
+    index = build_table([(b"", value), *pairs], **table)
+    Path(f"{prefix}.index").write_bytes(index)
     for shard, content in enumerate(data):
         data_path(prefix, shard, len(data)).write_bytes(content)
     return str(prefix)

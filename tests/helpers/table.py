@@ -7,7 +7,7 @@ the reader they test.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 FOOTER_BYTES = 48
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -64,7 +64,34 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
             return number, at
 
 
-def build_table(items: Mapping[bytes, bytes], *, per_block: int = 1 << 30) -> bytes:
+def snappy(data: bytes) -> bytes:
+    """`data` in Snappy's form: literals, and copies of 64 bytes where those before are the same."""
+    out = bytearray(varint(len(data)))
+    literal = b""
+
+    def flush() -> None:
+        for at in range(0, len(literal), 60):
+            part = literal[at : at + 60]
+            out.append(len(part) - 1 << 2)
+            out.extend(part)
+
+    at = 0
+    while at < len(data):
+        if at >= 64 and data[at : at + 64] == data[at - 64 : at]:
+            flush()
+            literal = b""
+            out.extend(bytes([63 << 2 | 2, 64, 0]))
+            at += 64
+        else:
+            literal += data[at : at + 1]
+            at += 1
+    flush()
+    return bytes(out)
+
+
+def build_table(
+    items: Iterable[tuple[bytes, bytes]], *, per_block: int = 1 << 30, compress: bool = False
+) -> bytes:
     """A table of `items` in their order (which need not be the right one), no prefix shared."""
     out = bytearray()
     handles = []
@@ -75,11 +102,12 @@ def build_table(items: Mapping[bytes, bytes], *, per_block: int = 1 << 30) -> by
         )
         # One restart point: whoever searches from it walks the whole block.
         block += struct.pack("<II", 0, 1)
-        handle = varint(len(out)) + varint(len(block))
-        out.extend(block + b"\0" + struct.pack("<I", mask(crc32c(block + b"\0"))))
+        block = snappy(block) + b"\1" if compress else block + b"\0"
+        handle = varint(len(out)) + varint(len(block) - 1)
+        out.extend(block + struct.pack("<I", mask(crc32c(block))))
         return handle
 
-    pending = list(items.items())
+    pending = list(items)
     while pending:
         entries, pending = pending[:per_block], pending[per_block:]
         handles.append((entries[-1][0], add_block(entries)))
@@ -118,16 +146,18 @@ def parse_table(data: bytes) -> dict[bytes, bytes]:
     return entries
 
 
-def unreferenced_bytes(data: bytes) -> tuple[range, range, range]:
-    """Where bytes of a table say nothing: metaindex block, its handle, the footer's padding.
+def harmless_bytes(data: bytes) -> tuple[set[int], set[int]]:
+    """The bytes of a table that a reader of its entries has no need to look at.
 
-    The handle still has to be one.
+    First those that say nothing: the metaindex block and the footer's padding. Then those of which
+    some bits may change without harm: the metaindex block's handle, which only has to be one, and
+    the last byte of the index block's, whose top bit says that the zero behind it belongs to it.
     """
     start = len(data) - FOOTER_BYTES
     offset, at = read_varint(data, start)
     size, at = read_varint(data, at)
-    behind_metaindex = at
+    handle = range(start, at)
     for _ in range(2):
         _, at = read_varint(data, at)
     padding = range(at, len(data) - len(MAGIC))
-    return range(offset, offset + size + 5), range(start, behind_metaindex), padding
+    return {*range(offset, offset + size + 5), *padding}, {*handle, at - 1}

@@ -50,9 +50,7 @@ def values_of(sess: Any, variables: Iterable[Any] | None = None) -> dict[str, An
     """The values of a session's variables, by the names of their operations."""
     with sess.graph.as_default():
         chosen = list(v1().global_variables() if variables is None else variables)
-    read = [getattr(item, "_graph_element", None) for item in chosen]
-    tensors = [item if tensor is None else tensor for item, tensor in zip(chosen, read, strict=True)]
-    values = sess.run(tensors)
+    values = sess.run([getattr(item, "_graph_element", item) for item in chosen])
     return {item.op.name: value for item, value in zip(chosen, values, strict=True)}
 
 

@@ -131,9 +131,7 @@ def test_a_saver_may_save_over_the_restored_prefix(tf: ModuleType, tmp_path: Pat
 
 
 @pytest.mark.parametrize("resource", [True, False], ids=["copy", "reference"])
-def test_what_was_copied_depends_on_nothing(
-    tf: ModuleType, tmp_path: Path, resource: bool
-) -> None:
+def test_what_was_copied_depends_on_nothing(tf: ModuleType, tmp_path: Path, resource: bool) -> None:
     """With `copy=True`, and always for reference variables, the file may even be rewritten."""
     tensors = matrices()
     path = write(tmp_path / "model", tensors)
@@ -248,7 +246,7 @@ def test_two_variables_over_the_same_bytes_part_ways(tf: ModuleType, tmp_path: P
         assert one_value.min() == one_value.max() == 1
 
 
-PEAK = '''
+PEAK = """
 import os, sys, threading, time
 import numpy as np
 import tensorflow as tf
@@ -276,7 +274,7 @@ with v1.Session(graph=graph) as sess:
     done.set()
     watcher.join()
     print((peak - before) >> 20)
-'''
+"""
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def variable(name: str, value: Any, *, resource: bool = True, **options: Any) ->
 
 
 def small_model(resource: bool) -> None:
-    """Odd sizes, so that TensorFlow's packing leaves most tensors misaligned; 0-d and empty ones."""
+    """Odd sizes, so that TensorFlow's packing leaves most tensors misaligned; 0-d and empty."""
     rng = np.random.default_rng(1)
     for number, shape in enumerate([(3,), (2, 5), (), (0, 3), (7, 1, 3), (64,)]):
         value = rng.standard_normal(shape).astype(np.float32)
@@ -124,9 +124,7 @@ def test_a_variable_keeps_its_device(tf: ModuleType, tmp_path: Path) -> None:
 
     graph = graph_of(build)
     config = v1().ConfigProto(device_count={"CPU": 2})
-    path = write(
-        tmp_path / "model", {f"on_1_{kind}": np.full(4, 5.0) for kind in (True, False)}
-    )
+    path = write(tmp_path / "model", {f"on_1_{kind}": np.full(4, 5.0) for kind in (True, False)})
     with graph.as_default(), v1().Session(graph=graph, config=config) as sess:
         ckptfast.restore(sess, path)
         with tf.device("/cpu:1"):
@@ -186,9 +184,7 @@ def test_a_mapping_renames(tf: ModuleType, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("container", [list, tuple, set, lambda items: [items[:1], [items[1:]]]])
-def test_every_kind_of_list_a_saver_takes(
-    tf: ModuleType, tmp_path: Path, container: Any
-) -> None:
+def test_every_kind_of_list_a_saver_takes(tf: ModuleType, tmp_path: Path, container: Any) -> None:
     graph = graph_of(lambda: small_model(True))
     path, expected = saved(graph, tmp_path / "model")
     with graph.as_default(), session(graph) as sess:
@@ -198,9 +194,7 @@ def test_every_kind_of_list_a_saver_takes(
 
 
 @BOTH
-def test_tensors_stand_for_their_variables(
-    tf: ModuleType, tmp_path: Path, resource: bool
-) -> None:
+def test_tensors_stand_for_their_variables(tf: ModuleType, tmp_path: Path, resource: bool) -> None:
     made: list[Any] = []
     graph = graph_of(lambda: made.append(variable("w", np.zeros(2, np.float32), resource=resource)))
     path = write(tmp_path / "model", {"w": np.float32([3, 4])})
@@ -469,11 +463,10 @@ def test_a_variable_of_unknown_shape_takes_any(
 # ------------------------------------------------------------------------------------ element types
 
 
-DTYPES = (
-    "float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
-    "complex64 complex128 qint8 quint8 qint32 float8_e5m2 float8_e4m3fn int4 uint4 int2 uint2 "
-    "float4_e2m1fn"
-).split()
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8",
+          "uint16", "uint32", "uint64", "bool", "complex64", "complex128", "qint8", "quint8",
+          "qint32", "float8_e5m2", "float8_e4m3fn", "int4", "uint4", "int2", "uint2",
+          "float4_e2m1fn")  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (), (0, 2)], ids=["matrix", "scalar", "empty"])
@@ -540,7 +533,8 @@ def test_a_tensor_of_more_than_2_gib(tf: ModuleType, tmp_path: Path) -> None:
     made: list[Any] = []
 
     def build() -> None:
-        made.append(v1().get_variable("w", [size], tf.uint8, v1().zeros_initializer(), use_resource=True))
+        zeros = v1().zeros_initializer()
+        made.append(v1().get_variable("w", [size], tf.uint8, zeros, use_resource=True))
         made.append(made[0][-3:])
 
     with session(graph_of(build)) as sess:
@@ -654,7 +648,9 @@ def test_two_sessions_of_one_graph_hold_their_own_values(tf: ModuleType, tmp_pat
 def test_many_threads_restore_one_graph(tf: ModuleType, tmp_path: Path) -> None:
     graph = graph_of(lambda: small_model(True))
     path, expected = saved(graph, tmp_path / "model")
-    pruned = without_collections(graph_of(lambda: small_model(True)), ops=frozenset({"AssignVariableOp"}))
+    pruned = without_collections(
+        graph_of(lambda: small_model(True)), ops=frozenset({"AssignVariableOp"})
+    )
     failures: list[BaseException] = []
 
     def work() -> None:

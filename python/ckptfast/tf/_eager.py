@@ -15,7 +15,7 @@ from .. import _dtypes, _stats
 from .._bundle import Reader
 from . import _saveables, _session, _values, _variables
 from ._plan import Match
-from ._targets import Part, Target
+from ._targets import Box, Part, Target
 from ._values import Value
 
 # Codes and bits of DLPack for the types that TensorFlow takes from it, by DataType name.
@@ -65,7 +65,7 @@ def _targets(name: str | None, item: Any) -> Iterator[Target]:
         dtype = item.dtype.base_dtype.as_datatype_enum
         yield Target((Part(name, dtype, _variables.shape_of(item.shape), box),), item)
     elif isinstance(item, sharded_variable.ShardedVariableMixin):
-        yield from _targets(item.name if name is None else name, item.variables)
+        yield from _shards(item.name if name is None else name, item)
     elif isinstance(item, list | tuple):  # only as a value of a mapping: slices of one variable
         _variables.check_slices(item)
         for part in item:
@@ -76,6 +76,18 @@ def _targets(name: str | None, item: Any) -> Iterator[Target]:
         yield from map(_saveables.target, _saveables.of_eager(item, name))
     else:
         raise TypeError(f"not a variable: {item!r}")
+
+
+def _shards(name: str, sharded: Any) -> Iterator[Target]:
+    """The variables of a `ShardedVariable`: they follow each other along the first axis."""
+    full_shape = tuple(sharded.shape.as_list())
+    first = 0
+    for variable in sharded.variables:
+        length = tuple(variable.shape.as_list())
+        box = Box(full_shape, (first, *(0 for _ in length[1:])), length)
+        dtype = variable.dtype.as_datatype_enum
+        yield Target((Part(name, dtype, length, box),), variable)
+        first += length[0]
 
 
 def assign(reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:

@@ -59,8 +59,8 @@ def restore(
     changes. Pass `copy=True` where that may happen.
 
     A session on a remote master restores by TensorFlow's own operations, which are added to the
-    graph once; when it is finalized, the values are sent to the master. `ckptfast.stats()` counts
-    both under `fallbacks`.
+    graph once. Where that cannot be (the graph is finalized), the values are sent to the master.
+    `ckptfast.stats()` counts both under `fallbacks`.
 
     Raises `tf.errors.NotFoundError` when variables are missing, `tf.errors.InvalidArgumentError`
     when types or shapes differ, `tf.errors.DataLossError` for damaged files (each is also the
@@ -120,8 +120,8 @@ def _assign_all(session: Any, reader: Reader, matches: Sequence[Match], *, verif
 
 
 def _assign_remote(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
-    """By TensorFlow's operations: the workers read the files. Without them, values are sent."""
-    if _tensorflow_ops.can_restore(session.graph, matches):
+    """By TensorFlow's operations, in which the workers read the files; else values are sent."""
+    if _tensorflow_ops.can_restore(session.graph, reader, matches):
         return _tensorflow_ops.restore(session, reader, matches, "remote session")
-    _stats.count_fallback("remote session, finalized graph")
+    _stats.count_fallback("remote session, values sent")
     return _assign.assign(session, reader, matches, verify=verify, local=False)

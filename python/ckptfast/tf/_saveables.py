@@ -1,7 +1,7 @@
-"""Restored things that are no variables: hash tables and other objects that TensorFlow can save.
+"""Restored things that are no variables: hash tables, and other objects that can be saved.
 
-TensorFlow hides them behind `SaveableObject`: a list of tensors to save, and a `restore` method that
-makes operations. Those are made once per graph and object, and fed like any assignment.
+TensorFlow hides them behind `SaveableObject`: a list of tensors to save, and a method that makes
+the operations to restore them. Those are made once per graph and object, and fed as any assignment.
 """
 
 from __future__ import annotations
@@ -40,10 +40,7 @@ def of_trackable(graph: Any, obj: Any, name: str | None) -> list[Any]:
 
 
 def _make(obj: Any, name: str | None) -> list[Any]:
-    if name is None:
-        names = saveable_object_util.op_list_to_dict([obj])
-    else:
-        names = {name: obj}
+    names = saveable_object_util.op_list_to_dict([obj]) if name is None else {name: obj}
     return list(saveable_object_util.validate_and_slice_inputs(names))
 
 

@@ -16,14 +16,27 @@ from tensorflow.python.training.saving.saveable_object import SaveableObject
 
 from .. import _stats
 from .._bundle import Reader
+from .._paths import Location
 from . import _sites, _values
 from ._kept import kept, lock
 from ._plan import Match
 
 
-def can_restore(graph: Any, matches: Sequence[Match]) -> bool:
-    """Whether the operations are there, or may be added."""
+def can_restore(graph: Any, reader: Reader, matches: Sequence[Match]) -> bool:
+    """Whether workers can open the checkpoint, and the operations are there or may be added."""
+    if _path(reader) is None:
+        return False
     return not graph.finalized or _signature(matches) in _known(graph)
+
+
+def _path(reader: Reader) -> str | None:
+    """What another process calls the checkpoint; `None` if it has only a copy of it here."""
+    if reader._local is None:
+        # Joined rather than normalised: a prefix may end in a slash, which is part of it.
+        return os.path.join(os.getcwd(), reader.prefix)
+    assert not isinstance(reader._source, Location)  # that is how a local one is remembered
+    url = os.fsdecode(reader._source)
+    return url if tf.io.gfile.exists(f"{url}.index") else None
 
 
 def prepare(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:
@@ -55,7 +68,7 @@ def restore(session: Any, reader: Reader, matches: Sequence[Match], reason: str)
     """
     op, file = prepare(session.graph, matches)
     _stats.count_fallback(reason)
-    session.run(op, {file: os.path.abspath(reader.prefix)})
+    session.run(op, {file: _path(reader)})
     return sum(_values.nbytes(reader, source) for match in matches for source in match.sources)
 
 

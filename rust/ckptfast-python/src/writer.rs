@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use ckptfast::bundle::{self, Payload, Strided, TensorSource, WriteOptions};
 use ckptfast::dtype::DataType;
+use ckptfast::error::Error;
 use ckptfast::io::atomic::Durability;
 use ckptfast::shape::Shape;
 use ckptfast::slice::parse_shape_and_slice;
@@ -96,7 +97,8 @@ fn source<'a>(
     (name, dtype, shape, spec, ..): &Tensor<'_>,
     held: &'a Held<'_>,
 ) -> PyResult<TensorSource<'a>> {
-    let failed = |error| to_python(py, &error);
+    let key = to_name(name)?;
+    let failed = |error: Error| to_python(py, &error.with_key(&key));
     let dtype = DataType::from_number(*dtype).map_err(failed)?;
     let (shape, slice) = match spec.as_deref() {
         None => (Shape::new(shape.clone()).map_err(failed)?, None),
@@ -111,14 +113,16 @@ fn source<'a>(
         }
         Held::Buffer { buffer, swap, mask } => {
             let (bytes, origin) = strided_memory(buffer)?;
+            // A scalar comes as a row of one: PyO3 has no buffers without dimensions.
+            let rank = if shape.rank() == 0 { 0 } else { buffer.dimensions() };
             if buffer.is_c_contiguous() && *swap == 0 && *mask == 0 {
                 Payload::Bytes(bytes)
             } else {
                 Payload::Strided(Strided {
                     bytes,
                     origin,
-                    shape: buffer.shape().to_vec(),
-                    strides: buffer.strides().to_vec(),
+                    shape: buffer.shape().iter().copied().take(rank).collect(),
+                    strides: buffer.strides().iter().copied().take(rank).collect(),
                     item: buffer.item_size(),
                     swap: *swap,
                     mask: *mask,
@@ -126,5 +130,5 @@ fn source<'a>(
             }
         }
     };
-    Ok(TensorSource { key: to_name(name)?, dtype, shape, slice, payload })
+    Ok(TensorSource { key, dtype, shape, slice, payload })
 }

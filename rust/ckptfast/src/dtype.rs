@@ -108,15 +108,13 @@ impl DataType {
     /// The width in bytes of the units to reverse in a bundle of the other byte order.
     ///
     /// # Errors
-    /// `Unsupported` for the types TensorFlow cannot swap either (float8 and narrower, variant).
+    /// `Unsupported` for `variant` and `resource`, whose bytes are not known here.
     pub fn swap_width(self) -> Result<usize> {
         match self {
             Self::Complex64 => Ok(4),
             Self::Complex128 => Ok(8),
-            Self::Bool | Self::Int8 | Self::Uint8 | Self::Qint8 | Self::Quint8 | Self::String => {
-                Ok(1)
-            }
-            _ => self.size().filter(|&size| size > 1).ok_or_else(|| {
+            Self::String => Ok(1),
+            _ => self.size().ok_or_else(|| {
                 Error::unsupported(format!("cannot swap the bytes of {} tensors", self.name()))
             }),
         }

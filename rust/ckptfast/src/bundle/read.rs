@@ -222,9 +222,13 @@ impl Reader {
         let shard = self.shard(extent.shard)?;
         let bytes = shard.bytes(extent)?;
         let count = entry.shape.num_elements();
+        let byte_order = self.header().endianness;
         let decoded = match entry.dtype {
+            DataType::Variant if byte_order == Endianness::Big => {
+                return Err(Error::unsupported("cannot swap the bytes of variant tensors"));
+            }
             DataType::Variant => strings::decode_variants(&bytes, count)?,
-            _ => strings::decode_strings(&bytes, count, self.header().endianness)?,
+            _ => strings::decode_strings(&bytes, count, byte_order)?,
         };
         if verify && !self.is_verified(position) {
             if decoded.crc32c != extent.crc32c() && extent.size > 0 {
