@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 
 from benches import rawio
 from benches.bench import Bench
@@ -23,13 +24,7 @@ def run(bench: Bench) -> None:
         path = rawio.raw_file(scratch / "cached", 0)
         contenders = [
             *(_memcpy(source, target, nbytes, count) for count in threads),
-            *(
-                Contender(
-                    name=_named("page-cache read into a warm buffer", count),
-                    run=lambda count=count: rawio.read(path, target, count),  # type: ignore[misc]
-                )
-                for count in threads
-            ),
+            *(_read(path, target, count) for count in threads),
             Contender(
                 name=READ_FRESH,
                 run=lambda: rawio.read(path, rawio.huge_buffer(nbytes), cpus()),
@@ -42,6 +37,13 @@ def run(bench: Bench) -> None:
 def _memcpy(source: mmap.mmap, target: mmap.mmap, nbytes: int, threads: int) -> Contender:
     there, here = rawio.as_bytes(source)[:nbytes], rawio.as_bytes(target)[:nbytes]
     return Contender(name=_named("memcpy", threads), run=lambda: rawio.copy(there, here, threads))
+
+
+def _read(path: Path, target: mmap.mmap, threads: int) -> Contender:
+    return Contender(
+        name=_named("page-cache read into a warm buffer", threads),
+        run=lambda: rawio.read(path, target, threads),
+    )
 
 
 def _named(what: str, threads: int) -> str:

@@ -49,6 +49,7 @@ class Other:
     name: str
     seconds: Measure
     nbytes: int
+    """Bytes handled; 0 where nothing reads them."""
 
 
 @dataclass

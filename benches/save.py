@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -70,32 +71,23 @@ def run(bench: Bench) -> None:
 
 
 def _raw_ways(prefix: Path, source: memoryview, *, durable: bool) -> list[Contender]:
-    """Ways of writing new files.  The largest ones of a model are whole numbers of pages."""
+    """Ways of writing new files; the model is a whole number of pages, as O_DIRECT needs."""
     many = max(2, cpus())
-    ways: dict[str, dict[str, int | bool]] = {
-        "1 file, 1 thread": {"threads": 1},
-        f"1 file, {many} threads": {"threads": many},
-        f"1 file, {many} threads, allocated first": {"threads": many, "allocate": True},
-        f"{many} files, {many} threads": {"threads": many, "files": many},
+    write = partial(rawio.write, prefix, source, durable=durable)
+    ways: dict[str, Callable[[], None]] = {
+        f"1 file, {many} threads": partial(write, many),
+        f"1 file, {many} threads, allocated first": partial(write, many, allocate=True),
+        f"{many} files, {many} threads": partial(write, many, files=many),
     }
-    if durable:
-        del ways["1 file, 1 thread"]
-        if _direct_works(prefix.parent):
-            ways[f"1 file, {many} threads, O_DIRECT"] = {
-                "threads": many,
-                "allocate": True,
-                "direct": True,
-            }
+    if not durable:
+        ways["1 file, 1 thread"] = partial(write, 1)
+    elif _direct_works(prefix.parent):
+        ways[f"1 file, {many} threads, O_DIRECT"] = partial(write, many, allocate=True, direct=True)
     kind = "durable write" if durable else "raw write"
-
-    def way(name: str, options: dict[str, int | bool]) -> Contender:
-        return Contender(
-            name=f"{kind}, {name}",
-            run=lambda: rawio.write(prefix, source, durable=durable, **options),  # type: ignore[arg-type]
-            check=lambda _result, _whole: _remove(prefix),
-        )
-
-    return [way(name, options) for name, options in ways.items()]
+    return [
+        Contender(name=f"{kind}, {name}", run=way, check=lambda _result, _whole: _remove(prefix))
+        for name, way in ways.items()
+    ]
 
 
 def _direct_works(directory: Path) -> bool:

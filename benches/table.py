@@ -63,7 +63,7 @@ def _tables(results: Results) -> list[tuple[Cells, list[Cells]]]:
             other.task,
             other.name,
             _measure(other.seconds),
-            f"{other.seconds.per_second(other.nbytes).median:.2f}",
+            f"{other.seconds.per_second(other.nbytes).median:.2f}" if other.nbytes else "",
         )
         for other in results.others
     ]

@@ -10,7 +10,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex
 
 from . import _dtypes, _native, _paths, _remote, _threads
-from .errors import NotFoundError, _located
+from .errors import NotFoundError, UnsupportedError, _located
 
 if TYPE_CHECKING:
     import numpy
@@ -194,7 +194,7 @@ class Reader(Mapping[str, "Array"]):
             place = self._native.read_box(
                 index, start, length, verify=self._verify_reads, copy=self._copy
             )
-            value = _array(number, tuple(length), place)
+            value = self._array(name, number, tuple(length), place)
         return value.reshape([size for axis, size in enumerate(length) if axis not in dropped])
 
     # What other modules of the package use.
@@ -247,18 +247,30 @@ class Reader(Mapping[str, "Array"]):
             range(len(self._names)), verify=self._verify_reads, copy=self._copy
         )
         rows = zip(self._names, self._signatures, places, strict=True)
-        return {name: _array(number, shape, place) for name, (number, shape), place in rows}
+        return {name: self._array(name, *signature, place) for name, signature, place in rows}
 
     def _as_array(self, name: str, place: tuple[_native.Region, int] | list[bytes]) -> Array:
-        number, shape = self._signatures[self._index(name)]
-        return _array(number, shape, place)
+        return self._array(name, *self._signatures[self._index(name)], place)
+
+    def _array(
+        self,
+        name: str,
+        number: int,
+        shape: tuple[int, ...],
+        place: tuple[_native.Region, int] | list[bytes],
+    ) -> Array:
+        try:
+            return _array(number, shape, place)
+        except ValueError as error:  # NumPy has a limit where TensorFlow has a higher one
+            message = f"{self.prefix}: tensor {name!r} of {len(shape)} dimensions: {error}"
+            raise _located(UnsupportedError(message), path=self.prefix, key=name) from error
 
     def _owned(self, name: str) -> Array:
         """A writable array that nothing else refers to."""
         index = self._index(name)
         number, shape = self._signatures[index]
         (place,) = self._native.read([index], verify=self._verify_reads, copy=True, writable=True)
-        value = _array(number, shape, place)
+        value = self._array(name, number, shape, place)
         value.flags.writeable = True
         return value
 

@@ -138,11 +138,11 @@ def write_bundle(
     return str(prefix)
 
 
-def plain_entry(dtype: int, shape: Sequence[int], data: bytes, offset: int, shard: int = 0) -> bytes:
+def plain_entry(
+    dtype: int, shape: Sequence[int], data: bytes, offset: int, shard: int = 0
+) -> bytes:
     """The entry of a tensor whose bytes are `data`."""
-    return entry(
-        dtype, shape, shard=shard, offset=offset, size=len(data), crc=crc32c(data)
-    )
+    return entry(dtype, shape, shard=shard, offset=offset, size=len(data), crc=crc32c(data))
 
 
 def slice_key(name: bytes, spec: str) -> bytes:

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.modules["tensorflow"] = None  # type: ignore[assignment]
-
 import numpy as np
 
 import ckptfast
@@ -79,6 +77,8 @@ def compare_state(root: Path, folder: Path, truth: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
+    assert "tensorflow" not in sys.modules
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
     root = Path(sys.argv[1])
     report: dict[str, Any] = {"problems": {}, "tensors": 0, "states": 0}
     for path in sorted(root.rglob("*.truth.json")):

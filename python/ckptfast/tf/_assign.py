@@ -22,7 +22,7 @@ from ._sites import Site
 from ._targets import Target
 from ._values import Value
 
-IN_FLIGHT = 256 << 20
+IN_FLIGHT = 240 << 20
 """Bytes that are in memory only until TensorFlow has copied them."""
 _MESSAGE = (2 << 30) - (1 << 20)
 """Bytes that fit a message to a remote session (protobuf's limit, less room for the rest of it)."""

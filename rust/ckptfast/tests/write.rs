@@ -155,7 +155,7 @@ fn tensors_of_every_size_come_back_whatever_the_threads_shards_and_alignment() {
 #[test]
 fn thousands_of_small_tensors_share_their_writes() {
     let scratch = Scratch::new("small");
-    let values: Vec<Vec<u8>> = (0..12_000).map(|seed| noise(seed as usize % 97, seed)).collect();
+    let values: Vec<Vec<u8>> = (0..12_000).zip(0..).map(|(n, seed)| noise(n % 97, seed)).collect();
     let tensors = values
         .iter()
         .enumerate()
@@ -273,6 +273,30 @@ fn overwriting_takes_free_names_and_removes_the_replaced_data() {
 }
 
 #[test]
+fn values_read_before_an_overwrite_stay_as_they_were() {
+    let scratch = Scratch::new("alive");
+    let interrupt = Interrupt::default();
+    let workers = Workers { threads: 1, interrupt: &interrupt };
+    let (old, new) = (noise(1 << 20, 1), noise(1 << 20, 2));
+    let size = [old.len() as u64];
+    write(&scratch.prefix(), vec![tensor("a", &size, &old), tensor("b", &size, &old)]).unwrap();
+    let reader = Reader::open(&scratch.prefix(), OpenOptions::default()).unwrap();
+    let positions: Vec<usize> = reader.named().collect();
+    let mut values = Vec::new();
+    // Over the same number of data files, over another, and back.
+    for shards in [1, 2, 1] {
+        values.extend(reader.read(&positions, &ReadOptions::default(), &workers).unwrap());
+        let options = WriteOptions { shards: Some(shards), ..UNFLUSHED };
+        let tensors = vec![tensor("a", &size, &new), tensor("b", &size, &new)];
+        write_by(1, &scratch.prefix(), tensors, &options).unwrap();
+    }
+    for value in values {
+        let Value::Dense(dense) = value else { panic!("not numbers") };
+        assert!(dense.bytes() == old);
+    }
+}
+
+#[test]
 fn a_single_tensor_over_one_data_file_gets_an_empty_second_one() {
     let scratch = Scratch::new("single");
     for (value, shards) in [(b"1", 1), (b"2", 2), (b"3", 1)] {
@@ -369,7 +393,7 @@ fn merge(scratch: &Scratch, inputs: &[&str], prefix: &str) -> Result<u32> {
     bundle::merge(&inputs, &scratch.0.join(prefix), &options)
 }
 
-fn parts(scratch: &Scratch, value: &[u8; 2]) {
+fn parts(scratch: &Scratch, value: [u8; 2]) {
     let first = vec![tensor("a", &[1], &value[..1]), slice("w", &[4], "0,2", b"ab")];
     let second = vec![tensor("b", &[1], &value[1..]), slice("w", &[4], "2,2", b"cd")];
     write(&scratch.0.join("m_temp/part-0"), first).unwrap();
@@ -381,7 +405,7 @@ fn parts(scratch: &Scratch, value: &[u8; 2]) {
 fn merged_bundles_are_one_bundle_and_their_directory_is_gone() {
     let scratch = Scratch::new("merge");
     for (value, shards) in [(b"12", 3), (b"34", 4), (b"56", 3)] {
-        parts(&scratch, value);
+        parts(&scratch, *value);
         let inputs = ["m_temp/part-0", "m_temp/part-1"];
         assert_eq!(merge(&scratch, &inputs, "m").unwrap(), shards);
         let found = read(&scratch.prefix()).unwrap();

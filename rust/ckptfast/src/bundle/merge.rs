@@ -73,14 +73,14 @@ pub fn merge(prefixes: &[PathBuf], prefix: &Path, options: &MergeOptions) -> Res
     };
     let header = first.header.clone();
     merged.check()?;
-    commit_merged(merged, header, prefix, options)
+    commit_merged(merged, header, prefix, *options)
 }
 
 fn commit_merged(
     merged: Merged,
     mut header: BundleHeaderProto,
     prefix: &Path,
-    options: &MergeOptions,
+    options: MergeOptions,
 ) -> Result<u32> {
     let durability = options.durability;
     atomic::create_directories(&naming::directory(prefix), durability)?;

@@ -144,7 +144,9 @@ impl Reader {
         let name = crate::ordered_code::decode_slice_key(&entry.key)
             .map_or_else(|_| entry.key.to_vec(), |(name, _)| name);
         let error = error.with_key(&name);
-        let Content::Data(extent) = entry.content else { return error };
+        let Content::Data(extent) = entry.content else {
+            return error.at_path(&naming::index_path(&self.prefix));
+        };
         error
             .at_path(&naming::data_path(&self.prefix, extent.shard, self.header.num_shards))
             .with_shard(extent.shard)
@@ -155,7 +157,8 @@ impl Reader {
 fn decode_index(index: &[u8]) -> Result<(Header, Vec<Entry>)> {
     let table = Table::parse(index)?;
     let mut header = None;
-    let mut entries = Vec::new();
+    // An entry rarely takes less; growing the list step by step would take as long as filling it.
+    let mut entries = Vec::with_capacity(index.len() / 32);
     table.for_each(index, |key, value| {
         match (key, &header) {
             (b"", _) => header = Some(Header::decode(value)?),

@@ -108,7 +108,7 @@ impl Walk<'_> {
             let count = (inner.length - column).min(rest.len() / self.item);
             let (target, tail) = rest.split_at_mut_checked(count.checked_mul(self.item)?)?;
             rest = tail;
-            let start = row.checked_add(inner.stride.checked_mul(column.try_into().ok()?)?)?;
+            let start = row.checked_add(distance(inner.stride, column)?)?;
             self.copy_row(start.try_into().ok()?, inner.stride, target)?;
             column = 0;
             row = advance(outer, &mut indices, row)?;
@@ -124,7 +124,7 @@ impl Walk<'_> {
         for (index, dim) in indices.iter_mut().zip(outer).rev() {
             *index = row % dim.length;
             row /= dim.length;
-            start = start.checked_add(dim.stride.checked_mul((*index).try_into().ok()?)?)?;
+            start = start.checked_add(distance(dim.stride, *index)?)?;
         }
         Some((indices, start))
     }
@@ -148,9 +148,9 @@ impl Walk<'_> {
     /// Brings copied elements into their stored form.
     fn finish(&self, out: &mut [u8]) {
         match self.swap {
-            2 => reverse::<2>(out),
-            4 => reverse::<4>(out),
-            8 => reverse::<8>(out),
+            2 => convert(out, |unit| u16::from_ne_bytes(unit).swap_bytes().to_ne_bytes()),
+            4 => convert(out, |unit| u32::from_ne_bytes(unit).swap_bytes().to_ne_bytes()),
+            8 => convert(out, |unit| u64::from_ne_bytes(unit).swap_bytes().to_ne_bytes()),
             _ => {}
         }
         if self.mask != 0 {
@@ -169,10 +169,14 @@ fn advance(outer: &[Dim], indices: &mut [usize], mut start: isize) -> Option<isi
             return start.checked_add(dim.stride);
         }
         *index = 0;
-        let back = dim.stride.checked_mul((dim.length - 1).try_into().ok()?)?;
-        start = start.checked_sub(back)?;
+        start = start.checked_sub(distance(dim.stride, dim.length - 1)?)?;
     }
     Some(start)
+}
+
+/// How far `steps` strides reach.
+fn distance(stride: isize, steps: usize) -> Option<isize> {
+    stride.checked_mul(steps.try_into().ok()?)
 }
 
 fn gather<const N: usize>(bytes: &[u8], start: usize, stride: isize, out: &mut [u8]) -> Option<()> {
@@ -185,10 +189,10 @@ fn gather<const N: usize>(bytes: &[u8], start: usize, stride: isize, out: &mut [
     Some(())
 }
 
-fn reverse<const N: usize>(out: &mut [u8]) {
+fn convert<const N: usize>(out: &mut [u8], unit: impl Fn([u8; N]) -> [u8; N]) {
     let (units, _) = out.as_chunks_mut::<N>();
-    for unit in units {
-        unit.reverse();
+    for bytes in units {
+        *bytes = unit(*bytes);
     }
 }
 

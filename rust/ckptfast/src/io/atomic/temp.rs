@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Durability, is_unsupported, list, remove, step};
+use super::changes::{flush, is_unsupported, list, remove, step};
+use super::durability::Durability;
 use crate::crc32c;
 use crate::error::{Error, Result};
 
@@ -153,11 +154,6 @@ pub fn sweep(directory: &Path, ours: impl Fn(&Path) -> bool) {
     }
 }
 
-/// Flushes the content of an open file, and of its metadata what is needed to read it back.
-pub(super) fn flush(file: &fs::File) -> io::Result<()> {
-    step("fdatasync", || Ok(retry_on_intr(|| rustix::fs::fdatasync(file))?))
-}
-
 /// Locks a file just created; false where a sweeper has come in between.
 fn lock(file: &fs::File) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -197,7 +193,7 @@ fn host() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Scratch;
+    use super::super::changes::tests::Scratch;
     use super::*;
 
     #[test]

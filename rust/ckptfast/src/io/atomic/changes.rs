@@ -1,62 +1,23 @@
-//! Changing a directory so that nobody ever sees half a change.
-//!
-//! This module is the only place that creates, renames, links, removes or flushes files. A file is
-//! written under a temporary name beside its target and then renamed ([`TempFile`]); what has to
-//! be taken back when a later step fails is kept in an [`Undo`].
-//!
-//! A failed flush is final. The kernel may have dropped the pages it could not write and marked
-//! them clean, so a second `fsync` that succeeds would prove nothing.
+//! The single changes, each of them a step that a failpoint can end.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::{Errno, retry_on_intr};
+
+use super::durability::Durability;
 use crate::error::{Error, Result};
-
-#[cfg(feature = "failpoints")]
-pub mod failpoint;
-mod temp;
-
-pub use temp::{TempFile, sweep};
-
-/// What is on disk, rather than only in the kernel's memory, when a write returns.
-///
-/// Every level survives the death of the process at any instant, because the renames are in the
-/// same order. They differ in what a power failure (or a crash of the kernel) may leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Files are flushed before they are renamed, directories before and after the rename that
-    /// counts and before anything old is removed: a power failure at any instant leaves the old or
-    /// the new bundle whole, after the return the new one.
-    #[default]
-    Full,
-    /// Files are flushed before they are renamed, directories are left to the file system. One
-    /// that keeps the order of renames (ext4, XFS and Btrfs do) leaves the old or the new bundle
-    /// whole, but for some seconds after the return it may be the old one.
-    Rename,
-    /// Nothing is flushed: a power failure within the next half minute may leave neither.
-    None,
-}
-
-impl Durability {
-    fn flushes_files(self) -> bool {
-        self != Self::None
-    }
-
-    fn flushes_directories(self) -> bool {
-        self == Self::Full
-    }
-}
 
 /// Passes one change of the file system; in a test build a failpoint may end it, or the process.
 #[cfg(feature = "failpoints")]
-fn step<T>(name: &'static str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    failpoint::pass(name, call)
+pub(super) fn step<T>(name: &'static str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    super::failpoint::pass(name, call)
 }
 
 #[cfg(not(feature = "failpoints"))]
-fn step<T>(_name: &'static str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn step<T>(_name: &'static str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     call()
 }
 
@@ -86,7 +47,7 @@ pub fn sync_directory(directory: &Path, durability: Durability) -> Result<()> {
     }
     let failed = |error| Error::io("cannot flush the directory", error).at_path(directory);
     let handle = fs::File::open(directory).map_err(failed)?;
-    match step("fsync", || Ok(rustix::io::retry_on_intr(|| rustix::fs::fsync(&handle))?)) {
+    match step("fsync", || Ok(retry_on_intr(|| rustix::fs::fsync(&handle))?)) {
         // A file system without flushing of directories keeps names in its own way.
         Err(error) if !is_unsupported(&error) => Err(failed(error)),
         _ => Ok(()),
@@ -100,7 +61,7 @@ pub fn sync_file(path: &Path, durability: Durability) -> Result<()> {
         return Ok(());
     }
     let file = fs::File::open(path).map_err(failed)?;
-    temp::flush(&file).map_err(failed)
+    flush(&file).map_err(failed)
 }
 
 /// The names in `directory`, in no particular order.
@@ -192,9 +153,13 @@ impl Drop for Undo {
     }
 }
 
+/// Flushes the content of an open file, and of its metadata what is needed to read it back.
+pub(super) fn flush(file: &fs::File) -> io::Result<()> {
+    step("fdatasync", || Ok(retry_on_intr(|| rustix::fs::fdatasync(file))?))
+}
+
 /// Whether the file system lacks the operation, as opposed to failing at it.
-fn is_unsupported(error: &io::Error) -> bool {
-    use rustix::io::Errno;
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL]
         .iter()
@@ -202,21 +167,21 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A directory of this test, removed when it is over.
-    pub(super) struct Scratch(pub(super) PathBuf);
+    pub(in super::super) struct Scratch(pub(in super::super) PathBuf);
 
     impl Scratch {
-        pub(super) fn new(name: &str) -> Self {
+        pub(in super::super) fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("ckptfast-{name}-{}", std::process::id()));
             let _ = fs::remove_dir_all(&path);
             fs::create_dir(&path).unwrap();
             Self(path)
         }
 
-        pub(super) fn names(&self) -> Vec<String> {
+        pub(in super::super) fn names(&self) -> Vec<String> {
             let names = list(&self.0).unwrap().into_iter();
             let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
             names.sort();
