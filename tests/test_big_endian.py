@@ -9,12 +9,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from helpers import bundle, tf_io, values
-from helpers.table import crc32c, mask, varint
-from helpers.values import FIXED, Kind, assert_same
 
 import ckptfast
 from ckptfast import UnsupportedError
+from helpers import bundle, tf_io, values
+from helpers.table import crc32c, mask, varint
+from helpers.values import FIXED, Kind, assert_same
 
 # TensorFlow refuses to swap the others, although there is nothing to swap in a byte.
 SWAPPED_BY_TENSORFLOW = [kind for kind in FIXED if kind.number < 24]
@@ -63,7 +63,8 @@ def test_every_type_is_read_in_this_machines_order(tmp_path: Path, kind: Kind) -
     # In a file a narrow type has zeros above its bits; those of ml_dtypes repeat the sign.
     in_file = np.frombuffer(values.stored(array, kind.bits), np.uint8) if kind.bits else array
     prefix = write(
-        tmp_path / "m", {"pad": (4, np.zeros(3, np.uint8)), "x": (kind.number, in_file.reshape(3, 5))}
+        tmp_path / "m",
+        {"pad": (4, np.zeros(3, np.uint8)), "x": (kind.number, in_file.reshape(3, 5))},
     )
     for options in [{}, {"backend": "pread"}, {"copy": True}, {"verify": False}]:
         with ckptfast.open(prefix, **options) as reader:
@@ -129,9 +130,7 @@ def test_partitioned_tensors(tmp_path: Path) -> None:
 
 def test_what_must_be_swapped_cannot_be_the_pages_of_the_file(tmp_path: Path) -> None:
     bytes_, words = values.BY_NAME["uint8"], values.BY_NAME["float32"]
-    prefix = write(
-        tmp_path / "m", {"bytes": (4, sample(bytes_)), "words": (1, sample(words))}
-    )
+    prefix = write(tmp_path / "m", {"bytes": (4, sample(bytes_)), "words": (1, sample(words))})
     with ckptfast.open(prefix, copy=False) as reader:
         assert_same(reader["bytes"], sample(bytes_))
         with pytest.raises(ValueError, match="copy=False"):

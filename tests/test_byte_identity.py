@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import bundle, tf_io, values
-from helpers.boxes import Box, partitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ckptfast
 from ckptfast import Tensor
+from helpers import bundle, tf_io, values
+from helpers.boxes import Box, partitions
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_saver_with_one_variable(tf: ModuleType, tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------- many keys
 
 
-@pytest.mark.parametrize("count", [1, 2, 16, 17, 9_000, 15_000, 25_000])
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 9_000, 15_000])
 def test_numbers_of_keys_around_one_block_and_restart_point(
     tf: ModuleType, tmp_path: Path, count: int
 ) -> None:
@@ -115,7 +115,9 @@ def test_blocks_that_end_between_any_two_keys(
     lengths = rng.integers(1, longest, count, endpoint=True)
     tails = [letters[rng.integers(0, len(letters), length)].tobytes() for length in lengths]
     # Half of them share a long beginning with another.
-    names = {tail if index % 2 else tails[index - 1][:-1] + tail for index, tail in enumerate(tails)}
+    names = {
+        tail if index % 2 else tails[index - 1][:-1] + tail for index, tail in enumerate(tails)
+    }
     keys = sorted(name for name in names if name[:1] not in (b"", b"\0"))
     if not keys:
         return

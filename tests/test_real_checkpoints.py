@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import values
 
 import ckptfast
+from helpers import values
 
 READ_REAL = Path(__file__).parent / "helpers" / "read_real.py"
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import bundle, tf_io, values
-from helpers.values import FIXED, Kind, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ckptfast
+from helpers import bundle, tf_io, values
+from helpers.values import FIXED, Kind, assert_same
 
 SHAPES: list[tuple[int, ...]] = [(), (0,), (1,), (7,), (2, 0, 3), (3, 4, 5), (1,) * 8, (1000, 33)]
 
@@ -171,7 +171,9 @@ def test_shards_both_ways(tf: ModuleType, tmp_path: Path, shards: int) -> None:
 
 NAMES = st.one_of(
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
-    st.lists(st.sampled_from(["a", "b", "layer_1", "", ".", "..", "é", "日本", " ", "*"]), min_size=2)
+    st.lists(
+        st.sampled_from(["a", "b", "layer_1", "", ".", "..", "é", "日本", " ", "*"]), min_size=2
+    )
     .map("/".join)
     .filter(bool),
 )
@@ -279,7 +281,9 @@ def test_views_that_are_larger_than_any_buffer(tmp_path: Path) -> None:
         "c": wide.view(np.complex64).T[::-1],
         "d": wide[:, ::2].astype(">u4"),
         "e": wide[:2000, :2000].view(np.complex128)[:, ::-1],
-        "f": rng.integers(-8, 8, (2000, 2000), dtype=np.int8).astype(values.BY_NAME["int4"].numpy).T,
+        "f": rng.integers(-8, 8, (2000, 2000), dtype=np.int8)
+        .astype(values.BY_NAME["int4"].numpy)
+        .T,
     }
     for threads in [1, 3]:
         prefix = ckptfast.save(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex, TypeVar
 
 from . import _dtypes, _native, _paths, _remote, _threads
 from .errors import NotFoundError, UnsupportedError, _located
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "mmap", "pread"]
 Index = SupportsIndex | slice | EllipsisType
 """One dimension of `Reader.read(slice=…)`."""
+
+Result = TypeVar("Result")
 
 # `slice` is the name of a parameter below, as everywhere in the field.
 _Slice = slice
@@ -67,6 +70,7 @@ class Reader(Mapping[str, "Array"]):
         self._options = (verify, copy, backend, threads)
         self._verify_reads = verify
         self._copy = copy
+        self._is_closed = False
         self._local = None
         self._source: _paths.AnyPath | _paths.Location = path
         if not isinstance(path, _paths.Location) and _remote.is_remote(path):
@@ -74,6 +78,9 @@ class Reader(Mapping[str, "Array"]):
             path = self._local.path
         try:
             location = path if isinstance(path, _paths.Location) else _paths.resolve(path)
+            self._prefix = location.prefix
+            # Data files open later, when the working directory may be another.
+            location = _paths.absolute(location)
             self._native = _native.Reader(
                 location.prefix,
                 location.files,
@@ -96,7 +103,7 @@ class Reader(Mapping[str, "Array"]):
     @property
     def prefix(self) -> str:
         """The path stem of the checkpoint's files."""
-        return self._native.prefix
+        return self._prefix
 
     @property
     def num_shards(self) -> int:
@@ -116,19 +123,13 @@ class Reader(Mapping[str, "Array"]):
         return len(self._names)
 
     def __repr__(self) -> str:
-        try:
-            state = f"{len(self)} tensors"
-        except ValueError:
-            state = "closed"
+        state = "closed" if self._is_closed else f"{len(self)} tensors"
         return f"<ckptfast.Reader of {self.prefix!r}: {state}, {self.format}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Where the data was found, not what was asked for: a directory's latest checkpoint may be
         # another one by then.
-        source = self._source
-        if isinstance(source, _paths.Location):
-            source = _paths.absolute(source)
-        return _reopen, (source, *self._options)
+        return _reopen, (self._source, *self._options)
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +144,7 @@ class Reader(Mapping[str, "Array"]):
 
     def close(self) -> None:
         """Let go of the files. Arrays that were handed out stay valid."""
+        self._is_closed = True
         self._native.close()
         if self._local is not None:
             self._local.close()
@@ -334,6 +336,25 @@ def open_private(
     No kernel can then fault on a value or change the file, whatever it takes itself to own.
     """
     return Reader(path, verify=verify, copy=copy, backend=backend, threads=threads, _private=True)
+
+
+def is_replaced(error: BaseException) -> bool:
+    """Whether a read failed because the prefix was saved again after it was opened."""
+    return isinstance(error, OSError) and error.errno == errno.ESTALE
+
+
+def while_replaced(read: Callable[[], Result]) -> Result:
+    """Call `read`, which opens a checkpoint and reads it, until no save gets in between.
+
+    A writer that overwrites a prefix leaves a whole checkpoint there at every instant, but not the
+    same one.
+    """
+    while True:
+        try:
+            return read()
+        except OSError as error:
+            if not is_replaced(error):
+                raise
 
 
 def _reopen(

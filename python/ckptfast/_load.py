@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ._bundle import Backend, Reader, open
+from ._bundle import Backend, Reader, is_replaced, open, while_replaced
 from ._paths import AnyPath
 
 if TYPE_CHECKING:
@@ -36,10 +36,14 @@ def load(
     Raises `DataLossError`, naming tensor, file and bytes, when anything does not match; then
     nothing is returned.
     """
-    with open(path, verify=verify, copy=copy, backend=backend, threads=threads) as reader:
-        if names is None:
-            return reader._all_arrays()
-        return reader._arrays(_select(reader, [names] if isinstance(names, str) else names))
+
+    def read() -> dict[str, Array]:
+        with open(path, verify=verify, copy=copy, backend=backend, threads=threads) as reader:
+            if names is None:
+                return reader._all_arrays()
+            return reader._arrays(_select(reader, [names] if isinstance(names, str) else names))
+
+    return while_replaced(read)
 
 
 def _select(reader: Reader, patterns: Iterable[str]) -> list[str]:
@@ -94,9 +98,16 @@ def verify(
     Goes on after errors. Raises only where there is no checkpoint to look at: no file, or an index
     that is itself damaged.
     """
-    started = time.perf_counter()
-    with open(path, backend=backend, threads=threads) as reader:
-        bad = dict(reader._verify(list(reader)))
-        sizes = [reader.info(name).nbytes or 0 for name in reader]
-        seconds = time.perf_counter() - started
-        return VerifyReport(reader.prefix, len(sizes), sum(sizes), seconds, bad)
+
+    def check() -> VerifyReport:
+        started = time.perf_counter()
+        with open(path, backend=backend, threads=threads) as reader:
+            bad = dict(reader._verify(list(reader)))
+            for error in bad.values():
+                if is_replaced(error):
+                    raise error
+            sizes = [reader.info(name).nbytes or 0 for name in reader]
+            seconds = time.perf_counter() - started
+            return VerifyReport(reader.prefix, len(sizes), sum(sizes), seconds, bad)
+
+    return while_replaced(check)

@@ -7,6 +7,7 @@ of that name exists. What is not a checkpoint is recognised by its bytes.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import os
@@ -110,10 +111,11 @@ def _bundle(prefix: str) -> Location:
     # Of a damaged index the reader can say which bytes are wrong.
     if kind not in (FileType.V2_INDEX, FileType.DAMAGED_TABLE):
         raise _filetype.problem(index, kind)
-    # A missing data file is no reason to refuse: names and shapes can be read without it.
     first = (_shards.data_files(prefix) or ("",))[0]
-    if is_file(first) and _filetype.of_file(first) is FileType.LFS_POINTER:
-        raise _filetype.problem(first, FileType.LFS_POINTER)
+    # A missing data file is no reason to refuse: names and shapes can be read without it.
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        if _filetype.of_file(first) is FileType.LFS_POINTER:
+            raise _filetype.problem(first, FileType.LFS_POINTER)
     return Location(prefix, "V2")
 
 

@@ -95,6 +95,8 @@ def save(
             save(local, tensors, shards=shards, align=align, durability="none", threads=threads)
             return finish()
     prefix = _paths.local(path)
+    if not prefix:
+        raise ValueError("the path of a checkpoint must not be empty")
     rows = [row for name, value in tensors.items() for row in _rows(name, value)]
     _native.write(
         prefix,
@@ -141,6 +143,10 @@ _Row = tuple[str, int, Sequence[int], str | None, Any, int, int]
 def _rows(name: str, value: Any) -> list[_Row]:
     if not isinstance(name, str):
         raise TypeError(f"names are text, not {type(name).__name__}: {name!r}")
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name!r} cannot be a name: {error}") from error
     if not isinstance(value, list | tuple) or not any(isinstance(part, Tensor) for part in value):
         return [_row(name, value)]
     for part in value:

@@ -29,8 +29,8 @@ use crate::table::Table;
 pub struct MergeOptions {
     /// What is on disk when the call returns.
     pub durability: Durability,
-    /// Remove the indexes that were merged, and their directories where nothing else is in them.
-    /// Their data files move in any case.
+    /// Remove the directories of the merged bundles where nothing else is in them. The bundles
+    /// themselves are gone in any case.
     pub delete_old: bool,
     /// Pass over a prefix that has no index.
     pub allow_missing: bool,
@@ -263,10 +263,8 @@ fn remove_inputs(inputs: &[Input], files: &[DataFile], prefix: &Path, delete_old
         };
         inputs.iter().filter(move |input| !is_target(input))
     };
-    if delete_old {
-        for input in others() {
-            let _ = atomic::remove(&naming::index_path(&input.prefix));
-        }
+    for input in others() {
+        let _ = atomic::remove(&naming::index_path(&input.prefix));
     }
     for file in files {
         let _ = atomic::remove(&file.path);

@@ -35,6 +35,8 @@ impl Default for OpenOptions {
 #[derive(Debug)]
 pub struct Reader {
     prefix: PathBuf,
+    /// Kept open, so that no other file can be given its inode.
+    index: File,
     header: Header,
     /// Sorted by key, the header left out: first slices, then names.
     entries: Vec<Entry>,
@@ -54,12 +56,14 @@ impl Reader {
     /// `Io` when the index cannot be read, `Corruption` when any of it is not as it should be.
     pub fn open(prefix: &Path, options: OpenOptions) -> Result<Self> {
         let path = naming::index_path(prefix);
-        let index = File::open(&path)?.read_all()?;
-        let (header, entries) = decode_index(&index).map_err(|error| error.at_path(&path))?;
+        let index = File::open(&path)?;
+        let bytes = index.read_all()?;
+        let (header, entries) = decode_index(&bytes).map_err(|error| error.at_path(&path))?;
         check_no_overlap(&entries).map_err(|error| error.at_path(&path))?;
         let num_slices = entries.partition_point(Entry::is_slice);
         Ok(Self {
             prefix: prefix.to_owned(),
+            index,
             header,
             num_slices,
             verified: entries.iter().map(|_| AtomicBool::new(false)).collect(),
@@ -121,9 +125,17 @@ impl Reader {
             return Ok(Arc::clone(shard));
         }
         let path = naming::data_path(&self.prefix, number, self.header.num_shards);
-        let shard = Shard::open(&path, self.options.backend, self.options.protection)
-            .map_err(|error| error.with_shard(number))?;
-        let shard = Arc::new(shard);
+        let opened = Shard::open(&path, self.options.backend, self.options.protection);
+        // The names of data files come round again: those of a live index are left alone until
+        // another index has taken its place. So if it is in place still, the file is the right one.
+        if self.index.is_replaced() {
+            return Err(Error::io(
+                "the checkpoint was replaced by another save after it was opened; open it again",
+                rustix::io::Errno::STALE.into(),
+            )
+            .at_path(self.index.path()));
+        }
+        let shard = Arc::new(opened.map_err(|error| error.with_shard(number))?);
         shards.insert(number, Arc::clone(&shard));
         Ok(shard)
     }

@@ -1,6 +1,6 @@
 //! A file opened for reading, with its length and the kind of file system it lies on.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -78,6 +78,14 @@ impl File {
             offset += length;
         }
         Ok(())
+    }
+
+    /// Whether another file has its path now. One that was only removed is not replaced.
+    pub fn is_replaced(&self) -> bool {
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let here = self.handle.metadata().map(identity);
+        let there = std::fs::metadata(&self.path).map(identity);
+        matches!((here, there), (Ok(here), Ok(there)) if here != there)
     }
 
     /// The path it was opened by.
