@@ -304,7 +304,7 @@ WRONG = [
     (pickle.dumps({"w": 1}), FileType.PICKLE, UnsupportedError, "pickle"),
     (pickle.dumps([1], protocol=2), FileType.PICKLE, UnsupportedError, "pickle"),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", FileType.TORCH, UnsupportedError, "torch.load"),
-    (gzip.compress(b"x"), FileType.COMPRESSED, UnsupportedError, "decompress"),
+    (gzip.compress(b"x", mtime=0), FileType.COMPRESSED, UnsupportedError, "decompress"),
     (bytes(257) + b"ustar\x0000" + bytes(300), FileType.TAR, UnsupportedError, "unpack it"),
     (bytes(4) + b"TFL3" + bytes(20), FileType.TFLITE, UnsupportedError, "TensorFlow Lite"),
     (b"node {\n  name: 'x'\n}", FileType.TEXT_GRAPH, UnsupportedError, "no values"),
