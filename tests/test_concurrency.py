@@ -279,3 +279,45 @@ def test_a_box_across_slices_beyond_32_bits(tmp_path: Path) -> None:
         box = reader.read("w", np.s_[8:31, -1, -1])
         assert box.tolist() == [0] * 21 + [1, 0]
         assert reader.read("w", np.s_[63, -1, 2:]).tolist() == [0, 2]
+
+
+MEMORY = """
+import re, sys
+import numpy as np
+import ckptfast
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+
+prefix, options = sys.argv[1], eval(sys.argv[2])
+ckptfast.load(prefix, "small")
+before = anonymous()
+loaded = ckptfast.load(prefix, **options)
+print(anonymous() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [({}, 0, 0.05), ({"verify": False}, 0, 0.05), ({"copy": True}, 0.95, 1.1)],
+    ids=str,
+)
+def test_memory_that_a_load_takes(
+    tmp_path: Path, options: dict[str, Any], least: float, most: float
+) -> None:
+    """Pages of the file are not memory of the process; copies are, once."""
+    size = 512 << 20
+    items = {
+        b"large": bundle.entry(UINT8, (size,), size=size, crc=crc_of_zeros(size)),
+        b"small": bundle.plain_entry(UINT8, (1,), b"\7", size),
+    }
+    prefix = bundle.write_bundle(tmp_path / "m", items, [b""])
+    sparse(bundle.data_path(prefix), size, {size: b"\7"})
+    result = subprocess.run(
+        [sys.executable, "-c", MEMORY, prefix, repr(options)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert least * size <= int(result.stdout) <= most * size

@@ -248,6 +248,22 @@ def test_what_tensorflow_never_writes_and_the_format_allows(tmp_path: Path) -> N
     assert_same(read(tmp_path, swapped, [DATA])["a"], array[2:])
 
 
+def test_numbers_of_data_files_with_more_than_five_digits(tf: ModuleType, tmp_path: Path) -> None:
+    """Five digits are the least, not the most."""
+    items = [
+        (b"a", plain_entry(FLOAT, (4,), DATA, 0, shard=7)),
+        (b"b", plain_entry(FLOAT, (4,), DATA, 0, shard=100_000)),
+    ]
+    prefix = bundle.write_bundle(tmp_path / "m", items, [], head=header(123_456))
+    for name in ["m.data-00007-of-123456", "m.data-100000-of-123456"]:
+        (tmp_path / name).write_bytes(DATA)
+    for value in [
+        *ckptfast.load(prefix).values(),
+        *tf_io.restore(tf, prefix, "ab", ["float32"] * 2),
+    ]:
+        assert_same(value, np.frombuffer(DATA, np.float32))
+
+
 @pytest.mark.parametrize("compress", [None, snappy])
 @pytest.mark.parametrize("per_block", [1, 2, 7, 1000])
 def test_blocks_of_any_size_compressed_or_not(

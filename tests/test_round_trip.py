@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,11 +29,6 @@ def ours(value: values.Array, kind: Kind) -> Any:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all examples of a property: they overwrite each other."""
     return tmp_path_factory.mktemp("round-trip")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quietly(tf: ModuleType) -> Iterator[None]:
-    yield
 
 
 # ------------------------------------------------------------------------------- types and shapes

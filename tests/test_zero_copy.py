@@ -283,6 +283,41 @@ def test_a_reader_goes_on_while_its_checkpoint_is_replaced(tmp_path: Path) -> No
         assert_same(reader["b"], FLOATS + 1)
 
 
+@pytest.mark.parametrize("saves", [1, 2, 3, 4])
+@pytest.mark.parametrize("who", ["we", "TensorFlow"])
+def test_a_reader_never_takes_the_files_of_another_save(
+    tf: Any, tmp_path: Path, saves: int, who: str
+) -> None:
+    """Names of data files come round again; what is in them then is of another index."""
+    prefix = ckptfast.save(tmp_path / "m", {"a": FLOATS, "b": FLOATS})
+    with ckptfast.open(prefix) as reader:
+        for step in range(saves):
+            new = {"a": FLOATS + step, "b": FLOATS}
+            if who == "we":
+                ckptfast.save(prefix, new)
+            else:
+                tf_io.save(tf, prefix, new)
+        with pytest.raises(OSError, match="replaced by another save"):
+            reader["a"]
+        report = ckptfast.verify(prefix)
+        assert report
+    assert_same(ckptfast.load(prefix)["a"], FLOATS + saves - 1)
+
+
+def test_a_reader_goes_on_while_its_checkpoint_is_removed(tmp_path: Path) -> None:
+    """The index first, as everybody does it; then the data files, one after the other."""
+    prefix = ckptfast.save(tmp_path / "m", {f"{i}": FLOATS + i for i in range(3)}, shards=3)
+    with ckptfast.open(prefix) as reader:
+        Path(f"{prefix}.index").unlink()
+        assert_same(reader["1"], FLOATS + 1)
+        for shard in range(2):
+            bundle.data_path(prefix, shard, 3).unlink()
+        assert_same(reader["1"], FLOATS + 1)
+        assert_same(reader["2"], FLOATS + 2)
+        with pytest.raises(FileNotFoundError):
+            reader["0"]
+
+
 @pytest.mark.parametrize("backend", ["mmap", "pread"])
 def test_close_lets_go_of_the_files(tmp_path: Path, backend: Any) -> None:
     prefix = ckptfast.save(tmp_path / "m", {f"{i}": FLOATS for i in range(3)}, shards=3)

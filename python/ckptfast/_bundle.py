@@ -24,6 +24,9 @@ Index = SupportsIndex | slice | EllipsisType
 
 Result = TypeVar("Result")
 
+# No writer is that much faster than a reader; a network file system that is gone says the same.
+_MOST_REPLACEMENTS = 100
+
 # `slice` is the name of a parameter below, as everywhere in the field.
 _Slice = slice
 
@@ -349,12 +352,13 @@ def while_replaced(read: Callable[[], Result]) -> Result:
     A writer that overwrites a prefix leaves a whole checkpoint there at every instant, but not the
     same one.
     """
-    while True:
+    for _ in range(_MOST_REPLACEMENTS):
         try:
             return read()
         except OSError as error:
             if not is_replaced(error):
                 raise
+    return read()
 
 
 def _reopen(

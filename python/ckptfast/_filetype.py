@@ -80,6 +80,9 @@ _ADVICE: Final[dict[FileType, tuple[str, type[CheckpointError]]]] = {
     FileType.UNKNOWN: ("pass the prefix: the path without .index or .data-…", DataLossError),
 }
 
+# By the first field of the header: a bundle's is a number, a V1 file's is a message.
+_TABLES: Final = {b"\x08": FileType.V2_INDEX, b"\x0a": FileType.V1_TABLE}
+
 _START: Final = (
     (b"version https://git-lfs.github.com/spec/", FileType.LFS_POINTER),
     (b"\x89HDF\r\n\x1a\n", FileType.HDF5),
@@ -107,10 +110,7 @@ def recognise(head: bytes, tail: bytes, size: int) -> FileType:
         return FileType.EMPTY
     header = _shards.header(head)
     if tail.endswith(_shards.MAGIC) and len(tail) >= _shards.FOOTER_BYTES:
-        if header is None:
-            return FileType.DAMAGED_TABLE
-        bundle = _shards.is_bundle_header(header)
-        return FileType.V2_INDEX if bundle else FileType.V1_TABLE
+        return _TABLES.get((header or b"")[:1], FileType.DAMAGED_TABLE)
     for start, kind in _START:
         if head.startswith(start):
             return kind

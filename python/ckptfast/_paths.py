@@ -17,7 +17,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from . import _filetype, _latest, _shards
+from . import _filetype, _latest, _native, _shards
 from ._filetype import FileType
 from ._latest import is_file
 from ._warnings import warn
@@ -279,6 +279,13 @@ def _no_index(prefix: str) -> FileNotFoundError:
 
 
 def _misnamed_index(path: str) -> UnsupportedError:
+    # A flipped bit can make a V1 file look like an index. Read as V1, damage has a checksum to
+    # show, and an index that is whole has none.
+    try:
+        _native.Reader(path, (path,), backend="pread", private=False, threads=1)
+    except DataLossError as error:
+        if error.stored_crc32c is not None:
+            raise
     why = "its name must be the prefix and .index, beside its data files"
     if re.search(r"\.tempstate\d+$", path):
         why = "it was left behind by a save that did not finish"

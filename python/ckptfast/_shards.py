@@ -83,15 +83,6 @@ def shard_count(head: bytes) -> int | None:
     return None
 
 
-def is_bundle_header(value: bytes) -> bool:
-    """Tells the header of a bundle from that of a V1 file, whose field 1 is a message.
-
-    A V1 reader skips the unknown varint and sees a V1 file without tensors, which is how a bundle's
-    index opened as V1 looks like an empty checkpoint.
-    """
-    return value[:1] != b"\x0a"
-
-
 def data_files(prefix: str) -> tuple[str, ...] | None:
     """The data files that the index at `prefix` names, present or not; `None` if unreadable.
 
