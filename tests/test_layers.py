@@ -33,9 +33,11 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     ("_native", "errors"),
     ("_warnings", "_threads", "_stats", "_dtypes", "_shards", "_state"),
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_writer"),
-    ("_load", "_checkpoints", "_checkpoint_reader"),
+    ("_load", "_checkpoints", "_checkpoint_reader", "_object_graph"),
     ("tf",),
+    ("cli",),
     ("__init__",),
+    ("__main__",),
 )
 # Arrows that point up all the same, each with its reason.
 PYTHON_EXCEPTIONS = {

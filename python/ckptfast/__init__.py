@@ -39,6 +39,12 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from .tf import RestoreReport, restore
+    from .tf.graphs._export import export_meta_graph
+    from .tf.graphs._files import import_graph_def, write_graph
+    from .tf.graphs._import import import_meta_graph
+    from .tf.install import install, uninstall
+    from .tf.objects import Checkpoint, CheckpointManager, load_tensors
+    from .tf.saver import Saver, configure
 
 # Where each public name lives.
 _HOMES = {
@@ -73,10 +79,23 @@ _HOMES = {
     "UnsupportedError": "errors",
     "RestoreReport": "tf",
     "restore": "tf",
+    "export_meta_graph": "tf.graphs._export",
+    "import_graph_def": "tf.graphs._files",
+    "write_graph": "tf.graphs._files",
+    "import_meta_graph": "tf.graphs._import",
+    "install": "tf.install",
+    "uninstall": "tf.install",
+    "Checkpoint": "tf.objects",
+    "CheckpointManager": "tf.objects",
+    "load_tensors": "tf.objects",
+    "Saver": "tf.saver",
+    "configure": "tf.saver",
 }
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
+    "CheckpointManager",
     "CheckpointReader",
     "CheckpointState",
     "DataLossError",
@@ -84,6 +103,7 @@ __all__ = [
     "NotFoundError",
     "Reader",
     "RestoreReport",
+    "Saver",
     "Stats",
     "Tensor",
     "TensorInfo",
@@ -92,13 +112,19 @@ __all__ = [
     "__version__",
     "checkpoint_exists",
     "checkpoints_iterator",
+    "configure",
+    "export_meta_graph",
     "generate_checkpoint_state_proto",
     "get_checkpoint_mtimes",
     "get_checkpoint_state",
+    "import_graph_def",
+    "import_meta_graph",
+    "install",
     "latest_checkpoint",
     "list_variables",
     "load",
     "load_checkpoint",
+    "load_tensors",
     "load_variable",
     "merge",
     "open",
@@ -106,8 +132,10 @@ __all__ = [
     "restore",
     "save",
     "stats",
+    "uninstall",
     "update_checkpoint_state",
     "verify",
+    "write_graph",
 ]
 
 

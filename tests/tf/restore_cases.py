@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def write(prefix: Path, tensors: Mapping[str, Array], *, align: int = 64) -> str
 
 def data_file(prefix: str | Path) -> Path:
     return Path(f"{os.fspath(prefix)}.data-00000-of-00001")
+
+
+@contextlib.contextmanager
+def removed(path: str) -> Iterator[str]:
+    """A large checkpoint that goes when the test ends: pytest keeps its folders for three runs."""
+    try:
+        yield path
+    finally:
+        for file in Path(path).parent.glob(f"{Path(path).name}.*"):
+            file.unlink()
 
 
 def flip_a_byte(prefix: str | Path, name: str) -> None:

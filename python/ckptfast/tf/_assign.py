@@ -8,18 +8,13 @@ time.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
-from .. import _dtypes
 from .._bundle import Reader
 from . import _session, _sites, _values
 from ._plan import Match
 from ._sites import Site
-from ._targets import Target
 from ._values import Value
 
 IN_FLIGHT = 240 << 20
@@ -45,16 +40,18 @@ def assign(
     first one runs. To a session that is not `local` the values travel as messages.
     """
     sites = _sites.find(session.graph, [match.target for match in matches])
-    jobs = [
-        _Job(match, site, sum(_values.nbytes(reader, source) for source in match.sources))
-        for match, site in zip(matches, sites, strict=True)
-    ]
+    kept: list[_Job] = []
+    copied: list[_Job] = []
+    for match, site in zip(matches, sites, strict=True):
+        if local and site.keeps:
+            kept.append(_Job(match, site, 0))  # however large
+        else:
+            size = sum(_values.nbytes(reader, source) for source in match.sources)
+            copied.append(_Job(match, site, size))
     if not local:
-        _check_sizes(jobs)
-    kept = [job for job in jobs if local and _is_kept(job.match.target)]
-    copied = [job for job in jobs if not (local and _is_kept(job.match.target))]
+        _check_sizes(copied)
     if sum(job.nbytes for job in copied) <= IN_FLIGHT:
-        kept, copied = jobs, []
+        kept, copied = kept + copied, []
     elif verify:
         _values.verify(reader, [source for job in copied for source in job.match.sources])
     total = _run(session, kept, _read(reader, kept, verify=verify))
@@ -72,19 +69,6 @@ def _check_sizes(jobs: Iterable[_Job]) -> None:
                 "remote session in one message: restore once before graph.finalize(), so that "
                 "TensorFlow's own operations can be added"
             )
-
-
-def _is_kept(target: Target) -> bool:
-    """Whether the target will hold the very memory it is fed."""
-    sink = target.sink
-    if not isinstance(sink, tf.Tensor) or sink.dtype != tf.resource:
-        return False
-    return target.parts[0].dtype != _dtypes.STRING and _is_host(sink.device)
-
-
-@functools.cache
-def _is_host(device: str) -> bool:
-    return tf.DeviceSpec.from_string(device).device_type in (None, "CPU")
 
 
 def _read(reader: Reader, jobs: Iterable[_Job], *, verify: bool) -> list[Value]:
@@ -138,7 +122,7 @@ def _run(session: Any, jobs: Sequence[_Job], values: Sequence[Value]) -> int:
     arrays = iter(values)
     total = 0
     for job in jobs:
-        number = max(used.get(id(tensor), 0) for tensor in job.site.values)
+        number = max([used.get(id(tensor), 0) for tensor in job.site.values])
         if number == len(rounds):
             rounds.append(([], []))
         ops, feeds = rounds[number]

@@ -56,31 +56,37 @@ def plan(reader: Reader, targets: Sequence[Target]) -> Plan:
     """Look every part of every target up. A target is assigned whole or not at all."""
     index = _Index(reader)
     result = Plan()
-    wanted: set[str] = set()
+    asked_for = {_object_graph.KEY}
     for target in _with_slices(index, targets):
         sources = []
-        complete = True
         for part in target.parts:
             keys = index.keys(part.name)
-            wanted.update(keys)
-            if len(keys) != 1:
-                complete = False
-                if keys:
-                    result.ambiguous[part.name] = keys
-                elif part.name not in result.missing:
-                    result.missing.append(part.name)
-                continue
-            mismatch = index.mismatch(part, keys[0])
-            if mismatch is not None:
-                complete = False
-                result.mismatched.append(mismatch)
-            sources.append(Source(keys[0], index.box(part)))
-        if complete:
+            asked_for.update(keys)
+            source = _source(index, result, part, keys)
+            if source is not None:
+                sources.append(source)
+        if len(sources) == len(target.parts):
             result.matches.append(Match(target, tuple(sources)))
-    result.unexpected = tuple(
-        key for key in reader if key not in wanted and key != _object_graph.KEY
-    )
+    result.unexpected = tuple(key for key in reader if key not in asked_for)
     return result
+
+
+def _source(index: _Index, result: Plan, part: Part, keys: list[str]) -> Source | None:
+    """Where the part's value comes from; `None`, and a note of why, if it comes from nowhere."""
+    if len(keys) != 1:
+        if keys:
+            result.ambiguous[part.name] = keys
+        elif part.name not in result.missing:
+            result.missing.append(part.name)
+        return None
+    (key,) = keys
+    mismatch = index.mismatch(part, key)
+    if mismatch is not None:
+        result.mismatched.append(mismatch)
+        return None
+    # A box of everything is the tensor, which may then be aliased.
+    box = None if part.box is None or part.box.length == part.box.full_shape else part.box
+    return Source(key, box)
 
 
 def error_of(reader: Reader, result: Plan) -> CheckpointError | None:
@@ -124,29 +130,28 @@ class _Index:
 
     def keys(self, name: str) -> list[str]:
         """The stored tensors that may be meant by `name`: one, unless it is missing or unclear."""
-        if name in self._reader:
+        if self.number(name) >= 0:
             return [name]
-        return [key for key in self._keys_by_name.get(name, ()) if key in self._reader]
+        return [key for key in self._keys_by_name.get(name, ()) if self.number(key) >= 0]
 
-    def signature(self, key: str) -> tuple[int, tuple[int, ...]]:
-        return self._reader._signatures[self._reader._index(key)]
+    def number(self, key: str) -> int:
+        """The position of a key in the index, -1 if it is not there."""
+        return self._reader._native.find(key)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        return self._reader._signatures[self.number(key)][1]
 
     def mismatch(self, part: Part, key: str) -> Mismatch | None:
         """What differs between a variable and its tensor. Types are never converted."""
-        number, stored = self.signature(key)
-        if number != part.dtype:
-            return Mismatch(part.name, _dtypes.name(part.dtype), _dtypes.name(number))
+        dtype, stored = self._reader._signatures[self.number(key)]
+        if dtype != part.dtype:
+            return Mismatch(part.name, _dtypes.name(part.dtype), _dtypes.name(dtype))
         if part.box is not None:
             if part.box.full_shape != stored:
                 return Mismatch(part.name, f"a slice of {part.box.full_shape}", str(stored))
-        elif not _fits(stored, part.shape):
+        elif stored != part.shape and not _fits(stored, part.shape):
             return Mismatch(part.name, _text(part.shape), str(stored))
         return None
-
-    def box(self, part: Part) -> Box | None:
-        """The box to read; `None` when it is the whole tensor, which may then be aliased."""
-        box = part.box
-        return None if box is None or box.length == box.full_shape else box
 
 
 def _fits(stored: tuple[int, ...], shape: Shape | None) -> bool:
@@ -177,7 +182,7 @@ def _with_slices(index: _Index, targets: Sequence[Target]) -> Iterable[Target]:
     for name, slices in slices_by_name(absent).items():
         keys = index.keys(name)
         if len(keys) == 1:
-            boxes = _boxes(index.signature(keys[0])[1], [item.parts[0].shape for item in slices])
+            boxes = _boxes(index.shape(keys[0]), [item.parts[0].shape for item in slices])
             for target, box in zip(slices, boxes, strict=False):
                 part = target.parts[0]._replace(name=name, box=box)
                 renamed[id(target)] = Target((part,), target.sink)

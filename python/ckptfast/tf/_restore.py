@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from .. import _stats
-from .._bundle import Backend, Reader, open_private
+from .._bundle import Backend, Reader, open_private, while_replaced
 from ..errors import CheckpointError
 from . import _assign, _eager, _plan, _session, _tensorflow_ops, _values
 from ._errors import combined
@@ -67,10 +67,11 @@ def restore(
     exception of `ckptfast.errors` for it); one error lists every variable that does not fit.
     `FileNotFoundError` (also a `tf.errors.NotFoundError`) when there is no checkpoint.
     """
-    begin = time.perf_counter()
     session = _session.unwrap(sess) if sess is not None else None
     targets = _wanted(session, var_list)
-    try:
+
+    def read() -> RestoreReport:
+        begin = time.perf_counter()
         with open_private(path, verify=verify, copy=copy, backend=backend) as reader:
             plan = _plan.plan(reader, targets)
             error = _plan.error_of(reader, plan) if strict else None
@@ -86,6 +87,9 @@ def restore(
                 nbytes=nbytes,
                 seconds=time.perf_counter() - begin,
             )
+
+    try:
+        return while_replaced(read)
     except tf.errors.OpError:
         raise
     except (CheckpointError, OSError) as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
 import tensorflow as tf
 from tensorflow.python.client.session import BaseSession
 
@@ -60,7 +62,10 @@ def feedable(dtype: int, array: Any) -> Any:
 
     Quantised types are structured ones in NumPy; the reader gives their plain integers.
     """
-    wanted = tf.as_dtype(dtype).as_numpy_dtype
-    if array.dtype == wanted or array.dtype.kind == "O":
-        return array
-    return array.view(wanted)
+    wanted = _numpy_dtype(dtype)
+    return array if array.dtype == wanted else array.view(wanted)
+
+
+@functools.cache
+def _numpy_dtype(dtype: int) -> Any:
+    return numpy.dtype(tf.as_dtype(dtype).as_numpy_dtype)

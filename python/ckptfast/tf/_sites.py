@@ -3,12 +3,14 @@
 Every variable comes with an operation that assigns its initial value. Feeding another value in the
 place of that one assigns what we want, so a restore needs no node of its own. Where a `Saver` was
 built, its assignments serve better: each has a value of its own, while variables may share an
-initial value, and TensorFlow optimises a run together with everything that computes the tensors
-it is fed, which for a random initial value is five nodes more per variable.
+initial value. And TensorFlow optimises a new combination of operations together with all that
+computes the tensors it is fed, which for a random initial value is five nodes per variable; a
+`Saver` gets all of its values from one node.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 from tensorflow.python.training.saving.saveable_object import SaveableObject
 
+from .. import _dtypes
 from ._kept import kept, lock
 from ._targets import Target
 
@@ -28,6 +31,8 @@ class Site(NamedTuple):
 
     op: Any
     values: tuple[Any, ...]
+    keeps: bool
+    """Whether the variable will hold the very memory it is fed, if that is aligned."""
 
 
 class _Sites:
@@ -53,24 +58,41 @@ def find(graph: Any, targets: list[Target]) -> list[Site]:
 def _find(graph: Any, known: _Sites, target: Target) -> Site:
     found = known.of.get(id(target.sink))
     if found is None:
-        found = target.sink, _existing(known, target) or _added(graph, target)
+        op, values = _existing(known, target) or _added(graph, target)
+        found = target.sink, Site(op, values, _keeps(target))
         known.of[id(target.sink)] = found
         known.taken.update(map(id, found[1].values))
     return found[1]
 
 
-def _existing(known: _Sites, target: Target) -> Site | None:
+def _keeps(target: Target) -> bool:
+    """Resource variables in the memory of this machine do; strings have a form of their own."""
+    sink = target.sink
+    if isinstance(sink, SaveableObject) or target.parts[0].dtype == _dtypes.STRING:
+        return False
+    return bool(sink.dtype == tf.resource) and _is_host(sink.device)
+
+
+@functools.cache
+def _is_host(device: str) -> bool:
+    return tf.DeviceSpec.from_string(device).device_type in (None, "CPU")
+
+
+_Assignment = tuple[Any, tuple[Any, ...]]
+
+
+def _existing(known: _Sites, target: Target) -> _Assignment | None:
     """The best assignment in the graph: first one whose value no other variable's site feeds."""
     if isinstance(target.sink, SaveableObject):
         return None
     return min(
         _assignments(target.sink),
-        key=lambda site: (id(site.values[0]) in known.taken, not _is_read(site.values[0])),
+        key=lambda found: (id(found[1][0]) in known.taken, not _is_restored(found[1][0])),
         default=None,
     )
 
 
-def _assignments(handle: Any) -> Iterator[Site]:
+def _assignments(handle: Any) -> Iterator[_Assignment]:
     """Operations that do nothing but assign one value to the variable.
 
     Control inputs would run with them. The value must not itself be a reference variable: feeding
@@ -80,20 +102,27 @@ def _assignments(handle: Any) -> Iterator[Site]:
         if op.type not in _ASSIGNMENTS or op.inputs[0] is not handle or op.control_inputs:
             continue
         value = op.inputs[1]
-        plain = not value.dtype._is_ref_dtype and op._get_control_flow_context() is None
-        if plain and op.graph.is_feedable(value):
-            yield Site(op, (value,))
+        if value.dtype._is_ref_dtype or op._get_control_flow_context() is not None:
+            continue
+        if _is_restored(value):
+            value = _origin(value)
+        if op.graph.is_feedable(value):
+            yield op, (value,)
 
 
-def _is_read(value: Any) -> bool:
-    """Whether the tensor is one that a `Saver` reads from a checkpoint."""
-    op = value.op
-    while op.type in ("Identity", "Reshape"):
-        op = op.inputs[0].op
-    return op.type in _RESTORES
+def _is_restored(value: Any) -> bool:
+    """Whether the tensor is, unchanged, one that a `Saver` reads from a checkpoint."""
+    return _origin(value).op.type in _RESTORES
 
 
-def _added(graph: Any, target: Target) -> Site:
+def _origin(value: Any) -> Any:
+    """What a tensor is identical to, with nothing else to run on the way."""
+    while value.op.type == "Identity" and not value.op.control_inputs:
+        value = value.op.inputs[0]
+    return value
+
+
+def _added(graph: Any, target: Target) -> _Assignment:
     """A new assignment, of fed values, on the variable's device."""
     name = target.parts[0].name
     if graph.finalized:
@@ -110,7 +139,7 @@ def _added(graph: Any, target: Target) -> Site:
             op = sink.restore(list(values), None)
         else:
             op = assignment(sink, values[0])
-    return Site(op if isinstance(op, tf.Operation) else op.op, values)
+    return (op if isinstance(op, tf.Operation) else op.op), values
 
 
 def assignment(handle: Any, value: Any) -> Any:

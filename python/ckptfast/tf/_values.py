@@ -14,8 +14,6 @@ from ._plan import Match, Source
 ALIGNMENT = 64
 """Bytes. TensorFlow uses memory that is aligned so without copying it (EIGEN_MAX_ALIGN_BYTES)."""
 
-Place = tuple[Region, int] | list[bytes]
-
 
 class Value(NamedTuple):
     """An array (of `bytes` objects for strings), and the memory and offset it lies at.
@@ -45,35 +43,25 @@ def read(reader: Reader, sources: Sequence[Source], *, verify: bool) -> list[Val
 
     With `verify`, every byte has been compared with its checksum when this returns.
     """
-    whole = dict.fromkeys(source.key for source in sources if source.box is None)
-    places = reader._places(whole, verify=verify, align=ALIGNMENT)
-    return [
-        _whole(reader, source.key, places[source.key])
-        if source.box is None
-        else _boxed(reader, source, verify=verify)
-        for source in sources
-    ]
+    copy, align = reader._copy, ALIGNMENT
+    indices = [reader._index(source.key) for source in sources]
+    whole = [index for index, source in zip(indices, sources, strict=True) if source.box is None]
+    places = iter(reader._native.read(whole, verify=verify, copy=copy, align=align))
+    values = []
+    for index, source in zip(indices, sources, strict=True):
+        dtype, shape = reader._signatures[index]
+        if source.box is None:
+            place = next(places)
+        else:
+            _, start, shape = source.box
+            place = reader._native.read_box(
+                index, start, shape, verify=verify, copy=copy, align=align
+            )
+        values.append(_value(_array(dtype, shape, place), place))
+    return values
 
 
-def _whole(reader: Reader, key: str, place: Place) -> Value:
-    return _value(reader._as_array(key, place), place)
-
-
-def _boxed(reader: Reader, source: Source, *, verify: bool) -> Value:
-    assert source.box is not None
-    index = reader._index(source.key)
-    place = reader._native.read_box(
-        index,
-        source.box.start,
-        source.box.length,
-        verify=verify,
-        copy=reader._copy,
-        align=ALIGNMENT,
-    )
-    return _value(_array(reader._signatures[index][0], source.box.length, place), place)
-
-
-def _value(array: Any, place: Place) -> Value:
+def _value(array: Any, place: tuple[Region, int] | list[bytes]) -> Value:
     return Value(array, *place) if isinstance(place, tuple) else Value(array, None, 0)
 
 
@@ -86,8 +74,8 @@ def verify(reader: Reader, sources: Sequence[Source]) -> None:
 
 def nbytes(reader: Reader, source: Source) -> int:
     """Size of a value in bytes before it is read; of strings, their size on disk."""
-    number, shape = reader._signatures[reader._index(source.key)]
-    itemsize = _dtypes.itemsize(number)
+    dtype, shape = reader._signatures[reader._index(source.key)]
+    itemsize = _dtypes.itemsize(dtype)
     if not itemsize:
         return reader.info(source.key).nbytes or 0
     return itemsize * math.prod(shape if source.box is None else source.box.length)

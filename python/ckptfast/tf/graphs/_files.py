@@ -1,0 +1,69 @@
+"""Graphs in files, binary and text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+from tensorflow.python.framework import graph_io
+
+from . import _size
+
+
+def write_graph(
+    graph_or_graph_def: Any, logdir: str | os.PathLike[str], name: str, as_text: bool = True
+) -> str:
+    """Write a `tf.Graph` or a `GraphDef` to the file `name` in `logdir`; returns its path.
+
+    As `tf.io.write_graph` does it: folders are made, the file is there whole or not at all, and its
+    bytes depend on nothing but the graph. Raises `ValueError` for a graph of 2 GiB or more.
+    """
+    directory = os.fspath(logdir)
+    with _size.limited(os.path.join(directory, name)):
+        path: str = graph_io.write_graph(graph_or_graph_def, directory, name, as_text=as_text)
+    return path
+
+
+def import_graph_def(
+    graph_def_or_file: Any,
+    input_map: Mapping[str, Any] | None = None,
+    return_elements: Sequence[str] | None = None,
+    name: str | None = None,
+    producer_op_list: Any = None,
+) -> Any:
+    """Add a graph to the default graph: a `GraphDef`, or a file of one, binary or text.
+
+    The other arguments, the result and the errors are those of `tf.import_graph_def`. A file that
+    is neither form raises `ValueError`.
+    """
+    graph_def = graph_def_or_file
+    if isinstance(graph_def, str | os.PathLike):
+        graph_def = _read(os.fspath(graph_def))
+    return tf.import_graph_def(
+        graph_def,
+        input_map=input_map,
+        return_elements=return_elements,
+        name=name,
+        producer_op_list=producer_op_list,
+    )
+
+
+def _read(path: str) -> Any:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content = file.read()
+    graph_def = tf.compat.v1.GraphDef()
+    try:
+        graph_def.ParseFromString(content)
+    except DecodeError:
+        graph_def.Clear()
+        try:
+            text_format.Parse(content.decode(), graph_def)
+        except (text_format.ParseError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path} is not a GraphDef, neither binary nor text: {error}"
+            ) from error
+    return graph_def

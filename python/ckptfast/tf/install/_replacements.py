@@ -1,0 +1,80 @@
+"""The functions that take the place of TensorFlow's.
+
+They are ckptfast's, with TensorFlow's own types as results. Files on other file systems stay with
+the function that was replaced: ckptfast itself would read them through it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tensorflow.python.training import checkpoint_state_pb2
+
+from ... import _checkpoint_reader, _checkpoints, _remote
+from ..graphs import _export
+
+Function = Callable[..., Any]
+
+
+def replacement(name: str, original: Function) -> Function:
+    """What replaces TensorFlow's function `name`. A new object: only `install()` hands it out."""
+    ours = _OURS[name]
+
+    @functools.wraps(original)
+    def replaced(*arguments: Any, **keywords: Any) -> Any:
+        if _is_remote(arguments, keywords):
+            return original(*arguments, **keywords)
+        return ours(*arguments, **keywords)
+
+    return replaced
+
+
+def _is_remote(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+    first = (
+        arguments[0] if arguments else next((keywords[key] for key in _FIRST & set(keywords)), "")
+    )
+    items = first if isinstance(first, list | tuple) else [first]
+    return any(isinstance(item, str | bytes) and _remote.is_remote(item) for item in items)
+
+
+# What TensorFlow calls the argument that says which file or folder.
+_FIRST = frozenset(
+    {
+        "checkpoint_dir",
+        "checkpoint_prefix",
+        "checkpoint_prefixes",
+        "ckpt_dir_or_file",
+        "filepattern",
+        "save_dir",
+    }
+)
+
+
+def _get_checkpoint_state(checkpoint_dir: Any, latest_filename: str | None = None) -> Any:
+    state = _checkpoints.get_checkpoint_state(checkpoint_dir, latest_filename)
+    if state is None:
+        return None
+    return checkpoint_state_pb2.CheckpointState(
+        model_checkpoint_path=state.model_checkpoint_path,
+        all_model_checkpoint_paths=state.all_model_checkpoint_paths,
+        all_model_checkpoint_timestamps=state.all_model_checkpoint_timestamps,
+        last_preserved_timestamp=state.last_preserved_timestamp or None,
+    )
+
+
+_OURS: dict[str, Function] = {
+    "NewCheckpointReader": _checkpoint_reader.NewCheckpointReader,
+    "checkpoint_exists": _checkpoints.checkpoint_exists,
+    "checkpoints_iterator": _checkpoints.checkpoints_iterator,
+    "export_meta_graph": _export.export_meta_graph,
+    "get_checkpoint_mtimes": _checkpoints.get_checkpoint_mtimes,
+    "get_checkpoint_state": _get_checkpoint_state,
+    "latest_checkpoint": _checkpoints.latest_checkpoint,
+    "list_variables": _checkpoint_reader.list_variables,
+    "load_checkpoint": _checkpoint_reader.load_checkpoint,
+    "load_variable": _checkpoint_reader.load_variable,
+    "remove_checkpoint": _checkpoints.remove_checkpoint,
+    "update_checkpoint_state": _checkpoints.update_checkpoint_state,
+}

@@ -1,0 +1,91 @@
+"""Tensors of a checkpoint on the devices where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import tensorflow as tf
+
+from ..._checkpoint_reader import _reading
+from ..._load import _select
+from ..._paths import AnyPath
+from .. import _values
+from .._plan import Source as Place
+from ._source import Source
+
+Device = str | Callable[[str], str | None] | None
+_HOST = ("", "CPU:0")
+
+
+def load_tensors(
+    path: AnyPath,
+    names: str | Iterable[str] | None = None,
+    *,
+    device: Device = None,
+    max_inflight_bytes: int = 1 << 30,
+) -> dict[str, Any]:
+    """Read tensors into a dict of eager `tf.Tensor`s, checked against their checksums.
+
+    - `names`: names or globs, as in `ckptfast.load`; by default every tensor.
+    - `device`: where they shall be ("/GPU:0"), or a function that says so for each name. `None` is
+      the first CPU: there, tensors are the pages of the mapped file where they lie at multiples of
+      64 bytes, and copies otherwise.
+    - `max_inflight_bytes`: for other devices, tensors are read ahead while earlier ones are being
+      copied; what is read and not yet copied stays below this number, unless a single tensor is
+      larger than half of it.
+
+    `path` is a prefix or anything else that `ckptfast.open` takes, except a directory. Raises
+    `ckptfast.NotFoundError` for a name that is not there, `ckptfast.DataLossError` for damage (both
+    are TensorFlow's too), and what `tf.device` raises for a device that does not exist.
+    """
+    if max_inflight_bytes < 1:
+        raise ValueError(f"max_inflight_bytes is at least 1, not {max_inflight_bytes}")
+    source = Source(path)
+    reader = source._reader
+    with _reading():
+        chosen = list(reader) if names is None else _select(reader, _listed(names))
+    devices = {name: (device(name) if callable(device) else device) or "" for name in chosen}
+    here = [name for name in chosen if devices[name].strip("/") in _HOST]
+    found = dict(zip(here, source.tensors(here), strict=True))
+    away = [name for name in chosen if name not in found]
+    sizes = [_values.nbytes(reader, Place(name, None)) for name in away]
+    for batch, tensors in _ahead(source, _batches(away, sizes, max_inflight_bytes // 2)):
+        for name, tensor in zip(batch, tensors, strict=True):
+            with tf.device(devices[name]):
+                found[name] = tf.identity(tensor)
+    return {name: found[name] for name in chosen}
+
+
+def _listed(names: str | Iterable[str]) -> Iterable[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _batches(names: Sequence[str], sizes: Sequence[int], limit: int) -> Iterator[list[str]]:
+    """Lists of names whose tensors have `limit` bytes together at most, or one name."""
+    batch: list[str] = []
+    total = 0
+    for name, size in zip(names, sizes, strict=True):
+        if batch and total + size > limit:
+            yield batch
+            batch, total = [], 0
+        batch.append(name)
+        total += size
+    if batch:
+        yield batch
+
+
+def _ahead(
+    source: Source, batches: Iterator[list[str]]
+) -> Iterator[tuple[list[str], Sequence[Any]]]:
+    """Each batch with its tensors; the next one is read while the caller has this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ckptfast-read") as pool:
+        following = next(batches, None)
+        reading = None if following is None else pool.submit(source.tensors, following)
+        while following is not None and reading is not None:
+            batch, tensors = following, reading.result()
+            following = next(batches, None)
+            reading = None if following is None else pool.submit(source.tensors, following)
+            yield batch, tensors
+            del tensors

@@ -1,0 +1,150 @@
+"""An object's place in a checkpoint, and the walk from it to everything below."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.checkpoint import restore as restore_lib
+from tensorflow.python.trackable import base
+
+from ... import _stats
+from . import _plain
+from ._coordinator import Coordinator, Pending
+
+_VALUE = f".ATTRIBUTES/{base.VARIABLE_VALUE_KEY}"
+
+
+class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
+    """TensorFlow's position, whose values come from our reader.
+
+    Plain variables take a short way; for everything else TensorFlow's methods run. Objects that
+    are made later keep these positions, so that they are restored in the same way.
+    """
+
+    __slots__ = ()
+
+    def create_child_position(self, node_id: int) -> Position:
+        """The position of another object of the same checkpoint."""
+        return Position(self._checkpoint, node_id)
+
+    def create_slot_variable_position(
+        self,
+        optimizer_object: Any,
+        variable: Any,
+        slot_variable_id: int,
+        slot_name: str,
+        reshard_callback: Any = None,
+    ) -> tuple[Position | None, Any]:
+        """The position of a slot variable that was just bound, and the variable, or two `None`."""
+        position = self.create_child_position(slot_variable_id)
+        arguments = {
+            "slot_variable_position": position,
+            "variable": variable,
+            "slot_name": slot_name,
+        }
+        if reshard_callback is not None:
+            position.update_resharding_callback(reshard_callback)
+            arguments["slot_variable_shape"] = variable.shape
+        slot = optimizer_object._create_or_restore_slot_variable(**arguments)
+        if slot is not None and position.bind_object(slot):
+            return position, slot
+        return None, None
+
+    def value_tensors(self, shape_and_slices: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The values of an object that is being made, by attribute."""
+        if self.has_non_trivial_reshard_callback() or any((shape_and_slices or {}).values()):
+            _stats.count_fallback("resharded or partitioned value")
+            values: dict[str, Any] = super().value_tensors(shape_and_slices)
+            return values
+        source = self._checkpoint.source
+        attributes = self.object_proto.attributes
+        with tf.init_scope():
+            found = source.tensors([attribute.checkpoint_key for attribute in attributes])
+        return {
+            attribute.name: tf.identity(tensor)  # on the device that is asked for
+            for attribute, tensor in zip(attributes, found, strict=True)
+        }
+
+    def _restore_descendants(self, reader: Any = None) -> list[Any]:
+        checkpoint = self._checkpoint
+        pending = Pending()
+        # The queue holds objects too: nothing else may keep a slot variable alive.
+        queue = collections.deque([(self, self.trackable)])
+        while queue:
+            position, trackable = queue.popleft()
+            position._gather(trackable, pending)
+            if position.object_proto.children and position._bind_variables(trackable, pending):
+                restore_lib._queue_children_for_restoration(position, queue)
+            restore_lib._queue_slot_variables(position, queue)
+        checkpoint.restore_pending(pending)
+        return []
+
+    def _gather(self, trackable: Any, pending: Pending) -> None:
+        """Note what the object itself takes from the checkpoint."""
+        variable = _plain.variable(trackable)
+        key = None if variable is None else value_key(self.object_proto)
+        if key is not None:
+            _note(trackable, variable, key, self._checkpoint, pending)
+            return
+        _, saveables, python, registered = self._single_restore()
+        pending.saveables.update(saveables)
+        pending.python.extend(python)
+        for name, objects in registered.items():
+            pending.registered.setdefault(name, {}).update(objects)
+
+    def _bind_variables(self, trackable: Any, pending: Pending) -> bool:
+        """Bind the children that are plain variables; whether others are left.
+
+        What TensorFlow does with every child takes ten times as long.
+        """
+        checkpoint: Coordinator = self._checkpoint
+        nodes = checkpoint.object_graph_proto.nodes
+        bound = checkpoint.object_by_proto_id
+        # Its own `in` raises and catches an exception for every number that is not there.
+        known = bound.data
+        children = trackable._trackable_children()
+        others = False
+        for child in self.object_proto.children:
+            number = child.node_id
+            if number in known:
+                continue
+            obj = trackable._lookup_dependency(child.local_name, children)
+            variable = None if obj is None else _plain.variable(obj)
+            key = None if variable is None else value_key(nodes[number])
+            if (
+                key is None
+                or number in checkpoint.slot_restorations
+                or number in checkpoint.deferred_slot_restorations
+            ):
+                others = True
+                continue
+            bound[number] = obj
+            checkpoint.matched_proto_ids.add(number)
+            _note(obj, variable, key, checkpoint, pending)
+        return others
+
+
+def _note(
+    trackable: Any, variable: Any, key: str, checkpoint: Coordinator, pending: Pending
+) -> None:
+    """Note a plain variable, unless a later restore has been there."""
+    if not hasattr(trackable, "_self_update_uid"):
+        trackable._maybe_initialize_trackable()
+    if checkpoint.restore_uid > trackable._self_update_uid:
+        pending.variables.append((variable, key))
+        trackable._update_uid = checkpoint.restore_uid
+
+
+def value_key(node: Any) -> str | None:
+    """The key of a variable's value, if that is all that was saved of an object."""
+    attributes = node.attributes
+    if len(attributes) != 1 or node.children or node.HasField("registered_saver"):
+        return None
+    attribute = attributes[0]
+    if attribute.name != base.VARIABLE_VALUE_KEY:
+        return None
+    key: str = attribute.checkpoint_key
+    return key if key.endswith(_VALUE) else None

@@ -1,0 +1,107 @@
+"""TensorFlow's `TrackableSaver` with our files underneath."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
+from tensorflow.python.framework import ops
+from tensorflow.python.lib.io import file_io
+
+from ... import _paths, _remote, _stats
+from ...errors import CheckpointError
+from .. import _errors
+from ..saver import _config, _write
+from ..saver._config import Options
+from . import _graph, _plain, _restore, _snapshot
+from ._layout import Layout
+from ._plain import OnlyTensorFlow
+from ._snapshot import Row
+
+
+class TrackableSaver(checkpoint_lib.TrackableSaver):  # type: ignore[misc]
+    """Saves and restores the object graph of one `Checkpoint`."""
+
+    def __init__(self, graph_view: Any) -> None:
+        super().__init__(graph_view)
+        self._layout: Layout | None = None
+
+    def save(
+        self,
+        file_prefix: Any,
+        checkpoint_number: Any = None,
+        session: Any = None,
+        options: Any = None,
+    ) -> Any:
+        """Write the checkpoint `file_prefix`, numbered if `checkpoint_number` is true."""
+        if checkpoint_number:
+            file_prefix = f"{file_prefix}-{int(checkpoint_number)}"
+        shards = self.snapshot(file_prefix, options)
+        if shards is None:
+            return super().save(file_prefix, None, session, options)
+        write(file_prefix, shards)
+        return file_prefix
+
+    def snapshot(self, file_prefix: Any, options: Any) -> list[list[Row]] | None:
+        """The rows of each data file; `None`, counted, where TensorFlow has to save."""
+        try:
+            _check_context(file_prefix)
+            if options is not None and options.experimental_io_device:
+                _plain.check_device(options.experimental_io_device)
+            if self._object_map is not None:
+                raise OnlyTensorFlow("mapped objects")
+            graph = _graph.traverse(self._graph_view)
+            if self._layout is None or not self._layout.describes(graph):
+                self._layout = Layout(graph)
+            policy = None if options is None else options.experimental_sharding_callback
+            return _snapshot.take(graph, self._layout, policy)
+        except OnlyTensorFlow as reason:
+            _stats.count_fallback(f"object-based save: {reason}")
+            return None
+
+    def restore(self, save_path: Any, options: Any = None) -> Any:
+        """Restore the checkpoint at `save_path`, now and in objects that are made later."""
+        if save_path is None:
+            return super().restore(save_path, options)
+        try:
+            _check_context(save_path)
+            if options is not None and options.experimental_io_device:
+                _plain.check_device(options.experimental_io_device)
+        except OnlyTensorFlow as reason:
+            _stats.count_fallback(f"object-based restore: {reason}")
+            return super().restore(save_path, options)
+        return _restore.restore(self._graph_view, save_path, options)
+
+
+def _check_context(path: Any) -> None:
+    if ops.inside_function():
+        raise OnlyTensorFlow("tf.function")
+    if not tf.executing_eagerly():
+        raise OnlyTensorFlow("graph mode")
+    if not isinstance(path, str):
+        raise OnlyTensorFlow("path that is a tensor")
+
+
+def write(prefix: str, shards: list[list[Row]]) -> None:
+    """Write one data file for each list of rows, or what keeps a replaced checkpoint whole."""
+    options = _config.options()
+    try:
+        if _remote.is_remote(prefix):
+            with _remote.staging(prefix) as (local, finish):
+                _write_local(local, shards, options)
+                finish()
+            return
+        local = _paths.local(prefix)
+        file_io.recursive_create_dir(os.path.dirname(local))
+        _write_local(local, shards, options)
+    except (CheckpointError, OSError) as error:
+        raise _errors.combined(error) from None
+
+
+def _write_local(prefix: str, shards: list[list[Row]], options: Options) -> None:
+    if len(shards) == 1:
+        _write._write(prefix, shards[0], options, 1 if options.strict else None, options.durability)
+    else:
+        _write._merge(prefix, shards, options)

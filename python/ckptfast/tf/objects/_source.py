@@ -1,0 +1,177 @@
+"""An open checkpoint as tensors: over the pages of the file where memory allows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import context
+
+from ... import _dtypes, _remote, _stats
+from ..._bundle import Reader
+from ..._checkpoint_reader import CheckpointReader, _opening, _reading
+from ..._paths import AnyPath
+from ...errors import DataLossError
+from .. import _eager, _errors, _values
+from .._targets import Part
+from .._tensorflow_ops import _path
+from ..saver import _config
+
+_DLPACK = {_dtypes.number(name): element for name, element in _eager._DLPACK.items()}
+
+
+class Source(CheckpointReader):
+    """A `CheckpointReader` that also hands out tensors.
+
+    It stays open as long as objects may be made that take their values from it.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        _refuse_directory(path)
+        options = _config.options()
+        with _opening(path):
+            self._reader = Reader(path, verify=options.verify, copy=options.copy, _private=True)
+
+    @property
+    def prefix(self) -> str:
+        """A path under which TensorFlow's own operations find the checkpoint."""
+        return _path(self._reader) or self._reader.prefix
+
+    def get_variable_to_dtype_map(self) -> Any:
+        """As the method it overrides, but each type is looked up when it is asked for."""
+        return _Signatures(self, lambda number, shape: tf.as_dtype(number))
+
+    def get_variable_to_shape_map(self) -> Any:
+        """As the method it overrides, but each shape is looked up when it is asked for."""
+        return _Signatures(self, lambda number, shape: list(shape))
+
+    def signature(self, key: str) -> tuple[int, tuple[int, ...]] | None:
+        """The number of a tensor's type and its shape, or `None` where there is no such tensor."""
+        index = self._reader._native.find(key)
+        return None if index < 0 else self._reader._signatures[index]
+
+    def find(self, keys: Sequence[str]) -> list[int]:
+        """The number of each tensor in the index, or -1 where there is none."""
+        find = self._reader._native.find
+        return [find(key) for key in keys]
+
+    @property
+    def signatures(self) -> Sequence[tuple[int, tuple[int, ...]]]:
+        """Number of the type and shape of every tensor in the index."""
+        return self._reader._signatures
+
+    def tensors(
+        self,
+        keys: Sequence[str],
+        types: Sequence[int] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> list[Any]:
+        """The tensors of `keys`, every byte checked before the first is made.
+
+        With `types`, numbers of the types that are wanted, raises `tf.errors.InvalidArgumentError`
+        as TensorFlow does unless they are the stored ones. Raises `tf.errors.NotFoundError` for a
+        key that is not there. `indices` is what `find` says of the keys, if that is known.
+        """
+        native = self._reader._native
+        if indices is None:
+            indices = self.find(keys)
+        if -1 in indices:
+            with _reading():
+                raise self._reader._missing(keys[indices.index(-1)])
+        signatures = self._reader._signatures
+        if types is not None:
+            self._check_types(keys, types, [signatures[index][0] for index in indices])
+        with _reading():
+            places = native.read(
+                indices,
+                verify=self._reader._verify_reads,
+                copy=self._reader._copy,
+                align=_values.ALIGNMENT,
+            )
+        eager = context.context()
+        eager.ensure_initialized()
+        handle = eager._handle
+        result = []
+        for key, index, place in zip(keys, indices, places, strict=True):
+            number, shape = signatures[index]
+            element = _DLPACK.get(number)
+            if element is None or not isinstance(place, tuple) or 0 in shape:
+                result.append(self._by_value(key, number, shape, place))
+                continue
+            region, offset = place
+            # What `tf.experimental.dlpack.from_dlpack` ends in.
+            capsule = region.dlpack(offset, shape, *element)
+            result.append(pywrap_tfe.TFE_FromDlpackCapsule(capsule, handle))
+        return result
+
+    def _by_value(self, key: str, number: int, shape: tuple[int, ...], place: Any) -> Any:
+        """A tensor that DLPack cannot express."""
+        if number == _dtypes.VARIANT:
+            return self.by_tensorflow(key, "", number, "variant tensor")
+        part = Part(key, number, shape)
+        return _eager._tensor(part, _values._value(self._reader._as_array(key, place), place))
+
+    def by_tensorflow(self, key: str, spec: str, number: int, reason: str) -> Any:
+        """The tensor, or the slice `spec` of it, read by TensorFlow's own operation; counted."""
+        _stats.count_fallback(reason)
+        with tf.device("CPU:0"):
+            (tensor,) = tf.raw_ops.RestoreV2(
+                prefix=self.prefix,
+                tensor_names=[key],
+                shape_and_slices=[spec],
+                dtypes=[tf.as_dtype(number)],
+            )
+        return tensor
+
+    def _check_types(
+        self, keys: Sequence[str], wanted: Sequence[int], stored: Sequence[int]
+    ) -> None:
+        wrong = [at for at, number in enumerate(wanted) if number != stored[at]]
+        if wrong:
+            lines = [
+                f"tensor_name = {keys[at]}; expected dtype {_type_string(wanted[at])} "
+                f"does not equal original dtype {_type_string(stored[at])}"
+                for at in wrong
+            ]
+            raise tf.errors.InvalidArgumentError(None, None, "\n".join(lines))
+
+
+def _type_string(number: int) -> str:
+    """The name of a type in TensorFlow's messages."""
+    name = _dtypes.name(number)
+    return {"float32": "float", "float64": "double", "float16": "half"}.get(name, name)
+
+
+def _refuse_directory(path: AnyPath) -> None:
+    """TensorFlow takes a prefix here, and says so of a directory; a guess would be no help."""
+    if _remote.is_remote(path):
+        return
+    path = os.fsdecode(path)
+    if os.path.isdir(path) and not os.path.exists(f"{path}.index"):
+        error = DataLossError(
+            f"Unable to open table file {path}: FAILED_PRECONDITION: {path}; Is a directory"
+        )
+        raise _errors.combined(error, data_loss=True)
+
+
+class _Signatures(Mapping[str, Any]):
+    """One aspect of every tensor, by name, made when it is asked for."""
+
+    def __init__(self, source: Source, aspect: Any) -> None:
+        self._source = source
+        self._aspect = aspect
+
+    def __getitem__(self, key: str) -> Any:
+        signature = self._source.signature(key)
+        if signature is None:
+            raise KeyError(key)
+        return self._aspect(*signature)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source._names)
+
+    def __len__(self) -> int:
+        return len(self._source._names)

@@ -1,0 +1,192 @@
+"""From a checkpoint to the variables of a local session, or of eager mode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.training.saving.saveable_object import SaveableObject
+
+from ... import _dtypes
+from ..._bundle import Reader
+from .. import (
+    _assign,
+    _eager,
+    _object_graph,
+    _plan,
+    _sites,
+    _targets,
+    _tensorflow_ops,
+    _values,
+)
+from .._plan import Match, Plan, Source
+from .._targets import Target
+from . import _arrays, _messages
+from ._config import Options
+from ._snapshot import Snapshots
+
+
+def prepare(graph: Any, targets: Sequence[Target]) -> None:
+    """Make the operations that a later restore of these targets needs, while nodes can be made.
+
+    Variables have theirs; objects such as hash tables and iterators do not.
+    """
+    objects = [target for target in targets if isinstance(target.sink, SaveableObject)]
+    if not objects or graph.finalized:
+        return
+    opaque = [target for target in objects if _has_variant(target)]
+    _sites.find(graph, [target for target in objects if not _has_variant(target)])
+    if opaque:
+        _tensorflow_ops.prepare(graph, [_by_its_names(target) for target in opaque])
+
+
+def _has_variant(target: Target) -> bool:
+    return any(part.dtype == _dtypes.VARIANT for part in target.parts)
+
+
+def _by_its_names(target: Target) -> Match:
+    return Match(target, tuple(Source(part.name, part.box) for part in target.parts))
+
+
+def restore(
+    session: Any,
+    reader: Reader,
+    snapshots: Snapshots,
+    options: Options,
+    *,
+    reshape: bool,
+) -> None:
+    """Assign every target its value, after all names, types, shapes and checksums were checked."""
+    targets = snapshots.targets
+    fast, devices = snapshots.in_slots(session)
+    if len(fast) == len(targets) and not reshape and snapshots.slots is not None:
+        indices = _exactly(reader, snapshots)
+        if indices is not None:
+            arrays = _arrays.whole(reader, indices, verify=options.verify)
+            snapshots.slots.assign(session, snapshots.layout, devices, arrays)
+            return
+    matches = _matches(reader, targets, options, reshape=reshape)
+    in_slots = {id(targets[at].sink): number for number, at in enumerate(fast)}
+    quick = [match for match in matches if id(match.target.sink) in in_slots]
+    others = [match for match in matches if id(match.target.sink) not in in_slots]
+    arrays = [None] * len(quick)
+    for match, array in zip(quick, _arrays.read(reader, quick, verify=options.verify), strict=True):
+        at = in_slots[id(match.target.sink)]
+        arrays[at] = _reshaped(reader, match, array) if reshape else array
+    # The others first: their bytes are checked before anything is assigned.
+    _assign_others(session, reader, others, verify=options.verify)
+    if quick and snapshots.slots is not None:
+        snapshots.slots.assign(session, snapshots.layout, devices, arrays)
+
+
+def _assign_others(session: Any, reader: Reader, matches: list[Match], *, verify: bool) -> None:
+    opaque = [match for match in matches if _values.has_variant(match)]
+    fed = [match for match in matches if not _values.has_variant(match)]
+    if opaque:
+        _tensorflow_ops.prepare(session.graph, opaque)
+        if verify:
+            _values.verify(reader, [source for match in opaque for source in match.sources])
+    if fed:
+        _assign.assign(session, reader, fed, verify=verify)
+    if opaque:
+        _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
+
+
+def _matches(
+    reader: Reader, targets: Sequence[Target], options: Options, *, reshape: bool
+) -> list[Match]:
+    """What is assigned where. Raises TensorFlow's errors for what does not fit."""
+    wanted = [
+        _loose(target) if reshape or _is_loose(target, options) else target for target in targets
+    ]
+    plan = _plan.plan(reader, wanted)
+    if _maps_objects(reader, plan):
+        tf.compat.v1.logging.warning(
+            "Restoring an object-based checkpoint using a name-based saver. This may be somewhat "
+            "fragile. Instead, consider loading object-based checkpoints using "
+            "tf.train.Checkpoint()."
+        )
+    error = _messages.error_of(reader, plan, targets)
+    if error is not None:
+        raise error
+    if not reshape:
+        return plan.matches
+    shaped = {id(target.sink): target for target in targets}
+    return [
+        Match(_with_shapes(match.target, shaped[id(match.target.sink)]), match.sources)
+        for match in plan.matches
+    ]
+
+
+def _exactly(reader: Reader, snapshots: Snapshots) -> list[int] | None:
+    """The numbers of the tensors, where each is there by its own name and fits; else `None`.
+
+    That is how it should be, and the quick way for thousands of variables.
+    """
+    index = {name: number for number, name in enumerate(reader._names)}
+    signatures = reader._signatures
+    try:
+        indices = [index[name] for name in snapshots.names]
+    except KeyError:
+        return None
+    if [signatures[at] for at in indices] != snapshots.signatures or snapshots.has_slices:
+        return None
+    return indices
+
+
+def _is_loose(target: Target, options: Options) -> bool:
+    """Whether any shape will do: TensorFlow does not look at those of resource variables."""
+    sink = target.sink
+    return options.strict and isinstance(sink, tf.Tensor) and sink.dtype == tf.resource
+
+
+def _loose(target: Target) -> Target:
+    parts = tuple(part._replace(shape=None) for part in target.parts)
+    return _targets.Target(parts, target.sink)
+
+
+def _with_shapes(target: Target, shaped: Target) -> Target:
+    parts = tuple(
+        part._replace(shape=other.shape)
+        for part, other in zip(target.parts, shaped.parts, strict=True)
+    )
+    return _targets.Target(parts, target.sink)
+
+
+def _maps_objects(reader: Reader, plan: Plan) -> bool:
+    return _object_graph.KEY in reader and any(
+        part.name != source.key
+        for match in plan.matches
+        for part, source in zip(match.target.parts, match.sources, strict=True)
+    )
+
+
+def _reshaped(reader: Reader, match: Match, array: Any) -> Any:
+    part = match.target.parts[0]
+    shape = tuple(size or 0 for size in part.shape or ())
+    if array.size != math.prod(shape):
+        raise _messages.reshape_error(reader, part.name, array.size, math.prod(shape))
+    return array.reshape(shape)
+
+
+def can_reshape(targets: Sequence[Target], fast: Sequence[int]) -> bool:
+    """Whether every shape is known here; otherwise TensorFlow finds it out while it restores."""
+    quick = set(fast)
+    return all(
+        at in quick and target.parts[0].shape is not None and None not in target.parts[0].shape
+        for at, target in enumerate(targets)
+    )
+
+
+def restore_eagerly(reader: Reader, targets: Sequence[Target], options: Options) -> None:
+    """Assign the variables of eager mode."""
+    plan = _plan.plan(reader, targets)
+    for mismatch in plan.mismatched:
+        if _messages.is_shape(mismatch) and not plan.missing:
+            raise _messages.incompatible_shape(mismatch)
+    error = _messages.error_of(reader, plan, targets)
+    if error is not None:
+        raise error
+    _eager.assign(reader, plan.matches, verify=options.verify)

@@ -1,0 +1,46 @@
+"""TensorFlow's standard nodes (`save/SaveV2`, …), made when something asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorflow.python.training import saver as stock
+
+
+def reserve(graph: Any, name: str | None) -> str:
+    """The scope that TensorFlow's nodes would have if they were made now; nobody else gets it."""
+    scope: str = graph.unique_name(name or "save")
+    return scope
+
+
+def build(saver: Any) -> Any:
+    """Make the nodes for a `ckptfast.Saver` in its graph, and return their `SaverDef`.
+
+    Raises `RuntimeError` if the graph is finalized.
+    """
+    builder = saver._builder or stock.BulkSaverBuilder(saver._write_version)
+    with saver._graph.as_default(), saver._graph.control_dependencies(None):
+        return builder._build_internal(
+            saver._var_list,
+            reshape=saver._reshape,
+            sharded=saver._sharded,
+            max_to_keep=saver._max_to_keep,
+            keep_checkpoint_every_n_hours=saver._keep_checkpoint_every_n_hours,
+            name=f"{saver._scope}/",
+            restore_sequentially=saver._restore_sequentially,
+            filename=saver._filename,
+            build_save=True,
+            build_restore=True,
+        )
+
+
+def is_in_graph(saver: Any, graph: Any) -> bool:
+    """Whether TensorFlow's nodes of a saver are in a graph."""
+    definition = saver._definition
+    if definition is None:
+        return False
+    try:
+        graph.get_operation_by_name(definition.restore_op_name)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,344 @@
+"""Object-based checkpoints: what `restore` and `read` do, TensorFlow's class and ours."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from object_cases import assert_same, checkpoint_class, hashes, net, values
+
+import ckptfast
+
+READERS = ("tensorflow", "ckptfast")
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@pytest.fixture(params=READERS)
+def Checkpoint(request: pytest.FixtureRequest, tf: ModuleType) -> Any:
+    return checkpoint_class(request.param)
+
+
+def flip_last_byte(prefix: str) -> None:
+    (path,) = Path(prefix).parent.glob(f"{Path(prefix).name}.data-*")
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+
+
+def test_every_kind_of_variable_comes_back(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    old, new = net(tf, 4), net(tf, 6)
+    for writer in READERS:
+        prefix = checkpoint_class(writer)(old).write(str(tmp_path / writer))
+        Checkpoint(new).read(prefix).assert_consumed()
+        assert_same(values(new), values(old))
+        for variable in new.variables:
+            if variable.dtype != tf.bool:
+                variable.assign(tf.zeros_like(variable))
+
+
+def test_an_aligned_file_becomes_the_variables_memory(tf: ModuleType, tmp_path: Path) -> None:
+    Checkpoint = checkpoint_class("ckptfast")
+    v = tf.Variable(np.arange(1 << 16, dtype="float32"))
+    prefix = Checkpoint(v=v).write(str(tmp_path / "c"))
+    before = ckptfast.stats()
+    Checkpoint(v=v).read(prefix).assert_consumed()
+    assert ckptfast.stats().bytes_aliased - before.bytes_aliased >= 1 << 18
+
+
+def test_objects_that_are_made_later_are_restored_then(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    root = tf.Module()
+    root.child = tf.Module()
+    root.child.v = tf.Variable([1.0, 2.0])
+    prefix = Checkpoint(root).write(str(tmp_path / "c"))
+    late = tf.Module()
+    status = Checkpoint(late).read(prefix)
+    status.assert_existing_objects_matched()
+    with pytest.raises(AssertionError, match="Unresolved object in checkpoint"):
+        status.assert_consumed()
+    late.child = tf.Module()
+    late.child.v = tf.Variable([0.0, 0.0])
+    assert late.child.v.numpy().tolist() == [1.0, 2.0]
+    status.assert_consumed()
+
+
+def test_a_layer_is_restored_when_it_is_built(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    layer = tf.keras.layers.Dense(3)
+    layer.build((None, 2))
+    layer.bias.assign([1.0, 2.0, 3.0])
+    prefix = Checkpoint(layer=layer).write(str(tmp_path / "c"))
+    fresh = tf.keras.layers.Dense(3)
+    status = Checkpoint(layer=fresh).read(prefix)
+    fresh.build((None, 2))
+    status.assert_consumed()
+    assert fresh.kernel.numpy().tolist() == layer.kernel.numpy().tolist()
+    assert fresh.bias.numpy().tolist() == [1.0, 2.0, 3.0]
+
+
+def test_slot_variables_come_back_and_can_be_skipped(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    def trained(value: float) -> tuple[Any, Any]:
+        v = tf.Variable([value, value])
+        optimizer = tf.compat.v1.train.MomentumOptimizer(0.1, 0.9)
+        optimizer.apply_gradients([(tf.constant([value, 1.0]), v)])
+        return v, optimizer
+
+    v, optimizer = trained(3.0)
+    prefix = Checkpoint(v=v, optimizer=optimizer).write(str(tmp_path / "c"))
+    assert "v/.OPTIMIZER_SLOT/optimizer/momentum" + VALUE in ckptfast.load(prefix)
+    for skip in (False, True):
+        w, other = trained(5.0)
+        options = tf.train.CheckpointOptions(experimental_skip_slot_variables=skip)
+        Checkpoint(v=w, optimizer=other).read(
+            prefix, options=options
+        ).assert_existing_objects_matched()
+        expected = 5.0 if skip else 3.0
+        assert other.get_slot(w, "momentum").numpy()[0] == expected
+        assert w.numpy().tolist() == v.numpy().tolist()
+
+
+def test_tables_and_python_state_come_back(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    class State(tf.train.experimental.PythonState):  # type: ignore[misc]
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def serialize(self) -> str:
+            return self.text
+
+        def deserialize(self, string_value: Any) -> None:
+            self.text = bytes(string_value).decode()
+
+    def objects(value: int) -> dict[str, Any]:
+        table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+        table.insert(["a"], tf.constant([value], tf.int64))
+        iterator = iter(tf.data.Dataset.range(9))
+        for _ in range(value):
+            next(iterator)
+        return {"table": table, "state": State(str(value)), "iterator": iterator}
+
+    old, new = objects(3), objects(5)
+    for writer in READERS:
+        prefix = checkpoint_class(writer)(**old).write(str(tmp_path / writer))
+        Checkpoint(**new).read(prefix).assert_consumed()
+        assert new["table"].lookup(tf.constant(["a"])).numpy().tolist() == [3]
+        assert new["state"].text == "3"
+        assert next(new["iterator"]).numpy() == 3
+
+
+def test_no_path_initializes_only(Checkpoint: Any, tf: ModuleType) -> None:
+    status = Checkpoint(v=tf.Variable(1.0)).restore(None)
+    with pytest.raises(AssertionError, match="No checkpoint specified"):
+        status.assert_consumed()
+
+
+def test_a_path_without_files_says_what_may_be_missing(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint(v=tf.Variable(1.0))
+    with pytest.raises(
+        tf.errors.NotFoundError,
+        match=r"Error when restoring from checkpoint or SavedModel at .*nothing[^$]*"
+        "You may be missing the checkpoint suffix",
+    ):
+        checkpoint.restore(str(tmp_path / "nothing"))
+    with pytest.raises(tf.errors.NotFoundError, match="Failed to find any matching files"):
+        checkpoint.read(str(tmp_path / "nothing"))
+
+
+def test_a_directory_is_not_a_prefix(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(v=tf.Variable(1.0))
+    checkpoint.save(str(tmp_path / "c"))
+    with pytest.raises(
+        tf.errors.DataLossError, match=r"Unable to open table file .*Is a directory"
+    ):
+        checkpoint.restore(str(tmp_path))
+
+
+def test_a_saved_models_directory_is_restored(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    root = tf.Module()
+    root.v = tf.Variable([1.0, 2.0])
+    tf.saved_model.save(root, str(tmp_path / "model"))
+    fresh = tf.Module()
+    fresh.v = tf.Variable([0.0, 0.0])
+    Checkpoint(fresh).restore(str(tmp_path / "model")).expect_partial()
+    assert fresh.v.numpy().tolist() == [1.0, 2.0]
+
+
+def test_a_wrong_shape_is_refused(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    prefix = Checkpoint(v=tf.Variable(np.zeros((30, 10)))).write(str(tmp_path / "c"))
+    v = tf.Variable(np.ones(2))
+    with pytest.raises(
+        ValueError,
+        match=r"Received incompatible tensor with shape \(30, 10\) when attempting to restore "
+        r"variable with shape \(2,\) and name Variable:0\.",
+    ):
+        Checkpoint(v=v).read(prefix)
+    assert v.numpy().tolist() == [1.0, 1.0]
+
+
+def test_a_wrong_type_is_refused(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    prefix = Checkpoint(v=tf.Variable([1.0]), w=tf.Variable(2)).write(str(tmp_path / "c"))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"tensor_name = v/\.ATTRIBUTES/VARIABLE_VALUE; expected dtype int32 does not equal "
+        "original dtype float",
+    ):
+        Checkpoint(v=tf.Variable([1, 2, 3]), w=tf.Variable(2)).read(prefix)
+
+
+def test_damage_is_seen_before_a_variable_changes(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    a, b = tf.Variable(np.ones(100)), tf.Variable(np.ones(100))
+    prefix = Checkpoint(a=a, b=b).write(str(tmp_path / "c"))
+    a.assign(np.zeros(100))
+    b.assign(np.zeros(100))
+    flip_last_byte(prefix)
+    with pytest.raises(tf.errors.DataLossError, match=r"[Cc]hecksum"):
+        Checkpoint(a=a, b=b).read(prefix)
+    assert not a.numpy().any() and not b.numpy().any()
+
+
+def test_names_of_a_saver_are_matched(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    old = tf.Variable([1.0, 2.0], name="weights")
+    path = tf.compat.v1.train.Saver([old]).save(None, str(tmp_path / "c"))
+    new, other = tf.Variable([0.0, 0.0], name="weights"), tf.Variable(5.0, name="other")
+    status = Checkpoint(new=new).restore(path)
+    status.assert_consumed()
+    assert new.numpy().tolist() == [1.0, 2.0]
+    with pytest.raises(AssertionError, match="not restored"):
+        Checkpoint(new=new, other=other).restore(path).assert_consumed()
+    assert other.numpy() == 5.0
+
+
+def test_deferred_values_survive_a_save_over_the_checkpoint(tf: ModuleType, tmp_path: Path) -> None:
+    Checkpoint = checkpoint_class("ckptfast")
+    root = tf.Module()
+    root.v = tf.Variable(np.arange(1000.0))
+    prefix = Checkpoint(root).write(str(tmp_path / "c"))
+    late = tf.Module()
+    Checkpoint(late).read(prefix).expect_partial()
+    root.v.assign(np.zeros(1000))
+    Checkpoint(root).write(prefix)
+    late.v = tf.Variable(np.ones(1000))
+    assert late.v.numpy().tolist() == np.arange(1000.0).tolist()
+
+
+def test_saving_over_the_file_that_variables_lie_in(tf: ModuleType, tmp_path: Path) -> None:
+    Checkpoint = checkpoint_class("ckptfast")
+    v = tf.Variable(np.arange(100_000.0))
+    checkpoint = Checkpoint(v=v)
+    prefix = checkpoint.write(str(tmp_path / "c"))
+    for step in range(3):
+        checkpoint.read(prefix).assert_consumed()
+        assert v.numpy()[-1] == 99_999.0 + step
+        v.assign_add(tf.ones_like(v))
+        checkpoint.write(prefix)
+    gc.collect()
+    assert v.numpy()[0] == 3.0
+
+
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "adam", "embedding"])
+def test_a_hundred_steps_after_a_restore_are_tensorflows(
+    tf: ModuleType, tmp_path: Path, kind: str
+) -> None:
+    def steps(who: str, prefix: str) -> list[bytes]:
+        v = tf.Variable(np.zeros((64, 8), "float32"))
+        w = tf.Variable(np.zeros(8, "float32"))
+        optimizer = {
+            "sgd": lambda: tf.keras.optimizers.SGD(0.1),
+            "momentum": lambda: tf.keras.optimizers.SGD(0.1, momentum=0.9),
+            "adam": lambda: tf.keras.optimizers.Adam(0.01),
+            "embedding": lambda: tf.keras.optimizers.Adagrad(0.1),
+        }[kind]()
+        optimizer.build([v, w])
+        checkpoint = checkpoint_class(who)(v=v, w=w, optimizer=optimizer)
+        if not os.path.exists(f"{prefix}.index"):
+            random = np.random.default_rng(0)
+            v.assign(random.standard_normal((64, 8)).astype("float32"))
+            w.assign(random.standard_normal(8).astype("float32"))
+            checkpoint.write(prefix)
+        checkpoint.read(prefix).assert_consumed()
+        for step in range(100):
+            with tf.GradientTape() as tape:
+                rows = tf.gather(v, [step % 64, 3]) if kind == "embedding" else v
+                loss = tf.reduce_sum(tf.square(rows * w - 1.0))
+            optimizer.apply_gradients(zip(tape.gradient(loss, [v, w]), [v, w], strict=True))
+        return [item.numpy().tobytes() for item in (v, w, *optimizer.variables)]
+
+    prefix = str(tmp_path / "c")
+    ours = steps("ckptfast", prefix)
+    before = hashes(prefix)
+    again = steps("ckptfast", prefix)
+    theirs = steps("tensorflow", prefix)
+    assert ours == again == theirs
+    assert hashes(prefix) == before
+
+
+@pytest.mark.parametrize("name", ["CyclicModule", "VarsAndArithmeticObjectGraph"])
+def test_real_saved_models_restore_as_with_tensorflow(
+    tf: ModuleType, real: Path, name: str
+) -> None:
+    folder = real / "tf-cc-saved-models" / name
+    loaded = tf.saved_model.load(str(folder))
+    found = tf.train.TrackableView(loaded).descendants()
+    variables = [item for item in found if isinstance(item, tf.Variable)]
+    expected = [item.numpy().tolist() for item in variables]
+    for who in READERS:
+        for item in variables:
+            item.assign(tf.zeros_like(item))
+        checkpoint_class(who)(loaded).read(str(folder / "variables/variables")).expect_partial()
+        assert [item.numpy().tolist() for item in variables] == expected
+
+
+def test_real_slots_restore(Checkpoint: Any, tf: ModuleType, real: Path) -> None:
+    folder = real / "tf-optimizer-slot-module-snappy" / "OptimizerSlotVariableModule"
+    v, optimizer = tf.Variable(0.0), tf.compat.v1.train.AdamOptimizer()
+    Checkpoint(v=v, opt=optimizer).restore(folder).expect_partial()
+    values = ckptfast.load(folder / "variables" / "variables")
+    assert v.numpy() == values["v/.ATTRIBUTES/VARIABLE_VALUE"]
+    for slot in ("m", "v"):
+        stored = values[f"v/.OPTIMIZER_SLOT/opt/{slot}/.ATTRIBUTES/VARIABLE_VALUE"]
+        assert optimizer.get_slot(v, slot).numpy() == stored != 0
+
+
+def test_a_real_variable_without_a_value(Checkpoint: Any, tf: ModuleType, real: Path) -> None:
+    folder = real / "tf-uninitialized-variable" / "UninitializedVariable"
+    root = tf.Module()
+    root.initialized_variable = tf.Variable(0.0)
+    Checkpoint(root).restore(folder).expect_partial()
+    assert root.initialized_variable.numpy() == 1.0
+    other = tf.Module()
+    other.uninitialized_variable = tf.Variable(0.0)
+    with pytest.raises(tf.errors.NotFoundError, match="Key uninitialized_variable"):
+        Checkpoint(other).restore(folder)
+
+
+def test_a_real_table_restores(Checkpoint: Any, tf: ModuleType, real: Path) -> None:
+    prefix = real / "tf-table-legacy-saveable" / "table_legacy_saveable_object"
+    table = tf.lookup.experimental.DenseHashTable(
+        tf.int64, tf.int64, default_value=-1, empty_key=0, deleted_key=-1
+    )
+    Checkpoint(lookup_table=table).read(prefix).assert_consumed()
+    assert table.lookup(tf.constant([1, 2, 3], tf.int64)).numpy().tolist() == [1, 4, -1]
+
+
+def test_wrong_types_are_told_before_a_wrong_shape(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    prefix = Checkpoint(a=tf.Variable([1.0]), b=tf.Variable(2)).write(str(tmp_path / "c"))
+    a, b = tf.Variable([5.0, 5.0]), tf.Variable(2.0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected dtype float"):
+        Checkpoint(a=a, b=b).read(prefix)
+    assert a.numpy().tolist() == [5.0, 5.0]

@@ -1,0 +1,185 @@
+"""Where ours is deliberately better, one test for each row of docs/compatibility.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy
+import pytest
+
+import ckptfast
+
+
+@pytest.fixture
+def session(v1: Any) -> Any:
+    """A session with one initialised variable."""
+    v1.get_variable("a", initializer=[1.0, 2.0])
+    session = v1.Session()
+    session.run(v1.global_variables_initializer())
+    return session
+
+
+def data_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.data-*"))
+
+
+def test_overwriting_never_reuses_a_data_file(FastSaver: Any, session: Any, here: Path) -> None:
+    saver = FastSaver()
+    seen = []
+    for _ in range(3):
+        saver.save(session, "./m", write_meta_graph=False)
+        seen.append(len(data_files(here)))
+    assert seen == [1, 2, 1]
+    strict = FastSaver(compat="strict-tensorflow")
+    for _ in range(2):
+        strict.save(session, "./m", write_meta_graph=False)
+        assert data_files(here) == ["m.data-00000-of-00001"]
+
+
+def test_alignment(FastSaver: Any, v1: Any, here: Path) -> None:
+    for number in range(3):
+        v1.get_variable(f"v{number}", initializer=[1.0])
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        offsets = []
+        for align in (64, 1):
+            prefix = FastSaver(align=align).save(session, f"./m{align}", write_meta_graph=False)
+            with ckptfast.open(prefix) as reader:
+                offsets.append([reader.info(name).offset for name in reader])
+        v1.train.Saver().save(session, "./tf", write_meta_graph=False)
+    assert offsets == [[0, 64, 128], [0, 4, 8]]
+    for suffix in (".index", ".data-00000-of-00001"):
+        assert (here / f"m1{suffix}").read_bytes() == (here / f"tf{suffix}").read_bytes()
+
+
+def test_a_wrong_shape_is_an_error(FastSaver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    a = v1.get_variable("a", initializer=[1.0, 2.0], use_resource=True)
+    ckptfast.save("m", {"a": numpy.float32([1, 2, 3])}, durability="none")
+    with v1.Session() as session:
+        session.run(a.initializer)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[2\] rhs shape= \[3\]"):
+            FastSaver().restore(session, "m")
+        assert session.run(a).tolist() == [1.0, 2.0]
+        FastSaver(compat="strict-tensorflow").restore(session, "m")
+        assert session.run(a).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_all_missing_names_are_listed(
+    FastSaver: Any, v1: Any, tf: ModuleType, session: Any, here: Path
+) -> None:
+    prefix = FastSaver().save(session, "./m")
+    v1.get_variable("aa", [2])
+    v1.get_variable("zz", [2])
+    with pytest.raises(tf.errors.NotFoundError) as caught:
+        FastSaver().restore(session, prefix)
+    assert "Key aa not found in checkpoint (nearest: a)" in str(caught.value)
+    assert "Key zz not found in checkpoint" in str(caught.value)
+    assert isinstance(caught.value, ckptfast.NotFoundError)
+
+
+def test_a_folder_and_any_file_of_a_checkpoint(FastSaver: Any, session: Any, here: Path) -> None:
+    saver = FastSaver()
+    saver.save(session, str(here / "k" / "m"), write_meta_graph=False)
+    for path in ("k", "k/m.index", "k/m.data-00000-of-00001", "k/checkpoint"):
+        saver.restore(session, str(here / path))
+
+
+def test_brackets_in_a_path(FastSaver: Any, session: Any, here: Path) -> None:
+    saver = FastSaver(max_to_keep=1)
+    for step in range(2):
+        saver.restore(session, saver.save(session, str(here / "run[1]" / "m"), global_step=step))
+    assert sorted(path.name for path in (here / "run[1]").glob("*.index")) == ["m-1.index"]
+
+
+def test_one_missing_folder_is_made_for_shards_too(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path
+) -> None:
+    v1.get_variable("a", initializer=[1.0])
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        saver = FastSaver(sharded=True)
+        saver.restore(session, saver.save(session, "new/m"))
+
+
+def test_an_uninitialised_variable_and_a_bare_name(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path
+) -> None:
+    """TensorFlow says that the parent directory doesn't exist."""
+    v1.get_variable("un", [2])
+    with v1.Session() as session, pytest.raises(tf.errors.FailedPreconditionError, match="un"):
+        FastSaver().save(session, "bare")
+
+
+def test_a_moved_folder(FastSaver: Any, session: Any, here: Path) -> None:
+    saver = FastSaver()
+    saver.save(session, str(here / "old" / "m"))
+    shutil.move(here / "old", here / "new")
+    found = ckptfast.latest_checkpoint(here / "new")
+    assert found == str(here / "new" / "m")
+    saver.restore(session, str(found))
+
+
+def test_all_excess_can_go_at_once(FastSaver: Any, session: Any, here: Path) -> None:
+    found = [FastSaver(max_to_keep=0).save(session, "./m", global_step=step) for step in range(6)]
+    saver = FastSaver(max_to_keep=2, delete_all_excess=True)
+    saver.recover_last_checkpoints(found)
+    (here / "m-x.index").write_text("not in the list")
+    os.utime("m-0.index", (0, 0))
+    saver.save(session, "./m", global_step=6)
+    assert sorted(path.name for path in here.glob("*.index")) == [
+        "m-5.index",
+        "m-6.index",
+        "m-x.index",
+    ]
+
+
+def test_a_failed_save_leaves_no_file(
+    FastSaver: Any, session: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = FastSaver()
+    (here / "m.index").mkdir()
+    before = sorted(path.name for path in here.iterdir())
+    with pytest.raises((OSError, ckptfast.CheckpointError)):
+        saver.save(session, "./m")
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_defaults_are_configured(FastSaver: Any, session: Any, here: Path) -> None:
+    from ckptfast.tf.saver import configure
+
+    configure(align=1, durability="none")
+    try:
+        assert FastSaver()._options.align == 1
+        assert FastSaver(align=128)._options.align == 128
+        configure(align=64)
+        assert FastSaver()._options.durability == "none"
+    finally:
+        configure(align=64, durability="full")
+    for wrong in ({"align": 3}, {"durability": "some"}, {"compat": "v1"}, {"verify": "no"}):
+        with pytest.raises(ValueError, match=re.escape(next(iter(wrong)))):
+            configure(**wrong)  # type: ignore[arg-type]
+
+
+def test_verification_can_be_left_out(
+    FastSaver: Any, session: Any, here: Path, tf: ModuleType
+) -> None:
+    prefix = FastSaver().save(session, "./m")
+    (here / "m.data-00000-of-00001").write_bytes(bytes(8))
+    with pytest.raises(tf.errors.DataLossError):
+        FastSaver().restore(session, prefix)
+    FastSaver(verify=False).restore(session, prefix)
+
+
+def test_what_tensorflow_did_is_counted(FastSaver: Any, v1: Any, session: Any, here: Path) -> None:
+    before = ckptfast.stats().fallbacks
+    saver = FastSaver()
+    saver.restore(session, saver.save(session, "./m"))
+    assert ckptfast.stats().fallbacks == before
+    FastSaver(write_version=v1.train.SaverDef.V1).save(session, "./v1")
+    after = ckptfast.stats().fallbacks
+    assert after["V1 format"] == before.get("V1 format", 0) + 1

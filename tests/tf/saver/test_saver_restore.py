@@ -1,0 +1,220 @@
+"""`restore`: what it accepts, and how it fails (C4 of the inventory)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+BOTH = pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
+
+
+def saved(v1: Any, tf: ModuleType, prefix: Path, **values: Any) -> str:
+    """A checkpoint of these values, by TensorFlow."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        for name, value in values.items():
+            v1.get_variable(name, initializer=value)
+        session.run(v1.global_variables_initializer())
+        path: str = v1.train.Saver().save(session, str(prefix), write_meta_graph=False)
+        return path
+
+
+@BOTH
+def test_values_come_back_uninitialised_or_not(
+    Saver: Any, v1: Any, tf: ModuleType, here: Path, resource: bool
+) -> None:
+    prefix = saved(v1, tf, here / "m", a=[1.0, 2.0], b=[[3]], unused=5.0, s=[b"x", b"y\0"])
+    a = v1.get_variable("a", [2], use_resource=resource)
+    b = v1.get_variable("b", [1, 1], tf.int32, use_resource=resource)
+    s = v1.get_variable("s", initializer=[b"", b""], use_resource=resource)
+    saver = Saver()
+    with v1.Session() as session:
+        saver.restore(session, prefix)
+        assert session.run(a).tolist() == [1.0, 2.0]
+        session.run([v1.assign(a, [0.0, 0.0]), v1.assign(b, [[0]])])
+        saver.restore(session, prefix)
+        values = session.run([a, b, s])
+    assert [value.tolist() for value in values] == [[1.0, 2.0], [[3]], [b"x", b"y\0"]]
+
+
+def test_no_path(Saver: Any, v1: Any) -> None:
+    v1.get_variable("a", [2])
+    with v1.Session() as session, pytest.raises(ValueError, match="Can't load save_path when it i"):
+        Saver().restore(session, None)
+
+
+@pytest.mark.parametrize("path", ["", "no/such/m", "m.ckpt"])
+def test_no_checkpoint(Saver: Any, v1: Any, here: Path, path: str) -> None:
+    v1.get_variable("a", [2])
+    with (
+        v1.Session() as session,
+        pytest.raises(ValueError, match=f"The passed save_path is not a valid checkpoint: {path}$"),
+    ):
+        Saver().restore(session, path)
+
+
+def test_a_missing_variable(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    prefix = saved(v1, tf, here / "m", weights=[1.0])
+    there = v1.get_variable("weights", initializer=[5.0])
+    v1.get_variable("weight", [1])
+    saver = Saver()
+    with v1.Session() as session:
+        session.run(there.initializer)
+        with pytest.raises(
+            tf.errors.NotFoundError,
+            match=r"(?s)Restoring from checkpoint failed. This is most likely due to a Variable "
+            r"name or other graph key that is missing from the checkpoint. .*"
+            r"Original error:\n\n.*Key weight not found in checkpoint",
+        ):
+            saver.restore(session, prefix)
+        assert session.run(there).tolist() == [5.0]
+
+
+def test_another_type(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    prefix = saved(v1, tf, here / "m", a=[1.0], b=[1.0])
+    a = v1.get_variable("a", initializer=[5.0])
+    v1.get_variable("b", [1], tf.int32, initializer=v1.zeros_initializer())
+    saver = Saver()
+    with v1.Session() as session:
+        session.run(a.initializer)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"(?s)a mismatch between the current graph and the graph from the checkpoint.*"
+            "tensor_name = b; expected dtype int32 does not equal original dtype float",
+        ):
+            saver.restore(session, prefix)
+        assert session.run(a).tolist() == [5.0]
+
+
+def test_another_shape_of_a_reference_variable(
+    Saver: Any, v1: Any, tf: ModuleType, here: Path
+) -> None:
+    prefix = saved(v1, tf, here / "m", a=[1.0, 2.0, 3.0])
+    v1.get_variable("a", [2], use_resource=False)
+    with (
+        v1.Session() as session,
+        pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"(?s)a mismatch between.*Assign requires shapes of both tensors to match. "
+            r"lhs shape= ?\[2\] rhs shape= ?\[3\]",
+        ),
+    ):
+        Saver().restore(session, prefix)
+
+
+@pytest.mark.parametrize("resource", [True, False])
+def test_reshaping(Saver: Any, v1: Any, tf: ModuleType, here: Path, resource: bool) -> None:
+    prefix = saved(v1, tf, here / "m", a=[[1.0, 2.0], [3.0, 4.0]])
+    a = v1.get_variable("a", [4], use_resource=resource)
+    saver = Saver(reshape=True)
+    with v1.Session() as session:
+        saver.restore(session, prefix)
+        assert session.run(a).tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_reshaping_needs_the_same_number(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    prefix = saved(v1, tf, here / "m", a=[1.0, 2.0, 3.0])
+    v1.get_variable("a", [2, 2])
+    with (
+        v1.Session() as session,
+        pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"(?s)a mismatch.*Input to reshape is a tensor with 3",
+        ),
+    ):
+        Saver(reshape=True).restore(session, prefix)
+
+
+def test_renaming(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    prefix = saved(v1, tf, here / "m", old=[1.0])
+    new = v1.get_variable("new", [1])
+    other = v1.get_variable("other", initializer=[7.0])
+    with v1.Session() as session:
+        session.run(other.initializer)
+        Saver({"old": new}).restore(session, prefix)
+        assert session.run([new, other])[0].tolist() == [1.0]
+
+
+def test_a_damaged_file(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    prefix = saved(v1, tf, here / "m", a=[1.0, 2.0])
+    data = here / "m.data-00000-of-00001"
+    data.write_bytes(bytes(8))
+    a = v1.get_variable("a", initializer=[5.0, 5.0])
+    saver = Saver()
+    with v1.Session() as session:
+        session.run(a.initializer)
+        with pytest.raises(tf.errors.DataLossError, match=r"Checksum does not match|checksum"):
+            saver.restore(session, prefix)
+        assert session.run(a).tolist() == [5.0, 5.0]
+
+
+def test_v1_files_and_patterns(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    a = v1.get_variable("a", initializer=[1.0])
+    options = {"write_version": v1.train.SaverDef.V1}
+    with v1.Session() as session:
+        session.run(a.initializer)
+        single = v1.train.Saver(**options).save(session, "./one", write_meta_graph=False)
+        pattern = v1.train.Saver(sharded=True, **options).save(session, "./many")
+        saver = Saver()
+        for path in (single, pattern):
+            session.run(a.assign([0.0]))
+            saver.restore(session, path)
+            assert session.run(a).tolist() == [1.0]
+
+
+def test_partitioned_variables(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    value = [[float(row * 3 + column) for column in range(3)] for row in range(5)]
+    prefix = saved(v1, tf, here / "m", p=value)
+    p = v1.get_variable("p", [5, 3], partitioner=v1.fixed_size_partitioner(2))
+    saver = Saver()
+    with v1.Session() as session:
+        saver.restore(session, prefix)
+        assert session.run(p.as_tensor()).tolist() == value
+        again = saver.save(session, "./again")
+    assert tf.train.load_checkpoint(again).get_tensor("p").tolist() == value
+    import ckptfast
+
+    with ckptfast.open(again) as reader:
+        assert reader.info("p").slices == ("0,3:0,3", "3,2:0,3")
+
+
+def test_object_based_checkpoints(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    from tensorflow.python.eager import context
+
+    with context.eager_mode():
+        variable = tf.Variable([1.0, 2.0], name="a")
+        prefix = tf.train.Checkpoint(model=variable).write(str(here / "m"))
+    a = v1.get_variable("a", [2])
+    saver = Saver([a])
+    with v1.Session() as session:
+        saver.restore(session, prefix)
+        assert session.run(a).tolist() == [1.0, 2.0]
+        v1.get_variable("b", [2])
+        with pytest.raises(
+            tf.errors.NotFoundError,
+            match=r"(?s)Existing variables not in the checkpoint: b\n.*"
+            r"\(1 variable name\(s\) did match\)",
+        ):
+            Saver().restore(session, prefix)
+
+
+def test_saving_over_what_was_restored(Saver: Any, v1: Any, here: Path) -> None:
+    """The restored values may be pages of the very files that are replaced."""
+    a = v1.get_variable("a", initializer=[float(number) for number in range(4096)])
+    saver = Saver()
+    with v1.Session() as session:
+        session.run(a.initializer)
+        prefix = saver.save(session, "./m", write_meta_graph=False)
+        for _ in range(3):
+            saver.restore(session, prefix)
+            session.run(v1.assign_add(a, [1.0] * 4096))
+            before = session.run(a)
+            saver.save(session, "./m", write_meta_graph=False)
+            assert (session.run(a) == before).all()
+        saver.restore(session, prefix)
+        shutil.rmtree(here)
+        here.mkdir()
+        assert (session.run(a) == before).all()
