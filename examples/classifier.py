@@ -65,9 +65,7 @@ def train(folder: str) -> None:
     tf.add_to_collection("predict", tf.argmax(logits, 1))
     right = tf.equal(tf.argmax(logits, 1), y)
     tf.reduce_mean(tf.cast(right, tf.float32), name="accuracy")
-    loss = tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-    )
+    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
     step = tf.train.AdamOptimizer(0.01).minimize(loss)
     saver = ckptfast.Saver()
     with tf.Session() as session:
@@ -83,6 +81,7 @@ def predict(folder: str) -> None:
     prefix = os.path.join(folder, "classifier")
     with tf.Session() as session:
         saver = ckptfast.import_meta_graph(f"{prefix}.meta")
+        assert saver is not None  # there are variables
         saver.restore(session, prefix)
         pixels, labels = images(1000)
         (classes,) = tf.get_collection("predict")

@@ -43,8 +43,10 @@ def train(folder: str) -> float:
 def reload(folder: str) -> tuple[float, float]:
     """Weight and bias of the latest checkpoint; the graph comes out of its `.meta` file."""
     latest = ckptfast.latest_checkpoint(folder)
+    assert latest is not None
     with tf.Graph().as_default(), tf.Session() as session:
         saver = ckptfast.import_meta_graph(f"{latest}.meta")
+        assert saver is not None  # there are variables
         saver.restore(session, latest)
         weight, bias = session.run(["weight/Read/ReadVariableOp:0", "bias/Read/ReadVariableOp:0"])
         return float(weight), float(bias)

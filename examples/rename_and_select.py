@@ -1,6 +1,6 @@
 """Saves under other names, saves only some variables, and adds operations to a restored graph.
 
-    python examples/rename_and_select.py FOLDER
+python examples/rename_and_select.py FOLDER
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ def extend(folder: str) -> None:
         w2 = tf.placeholder(tf.float32, name="w2")
         bias = tf.get_variable("bias", initializer=2.0)
         result = tf.multiply(tf.add(w1, w2), bias, name="restored_operation")
-        saver = ckptfast.Saver()
         session.run(tf.global_variables_initializer())
         print("first:", int(session.run(result, {w1: 4, w2: 8})))
-        saver.save(session, prefix, global_step=1000)
+        ckptfast.Saver().save(session, prefix, global_step=1000)
     with tf.Graph().as_default(), tf.Session() as session:
         saver = ckptfast.import_meta_graph(f"{prefix}-1000.meta")
-        saver.restore(session, ckptfast.latest_checkpoint(folder))
+        latest = ckptfast.latest_checkpoint(folder)
+        assert saver is not None
+        assert latest is not None
+        saver.restore(session, latest)
         graph = tf.get_default_graph()
         feeds = {graph.get_tensor_by_name("w1:0"): 13.0, graph.get_tensor_by_name("w2:0"): 17.0}
         restored = graph.get_tensor_by_name("restored_operation:0")

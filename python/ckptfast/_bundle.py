@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex, TypeVar
 
-from . import _dtypes, _native, _paths, _remote, _threads
+from . import _dtypes, _native, _object_graph, _paths, _remote, _threads
 from .errors import NotFoundError, UnsupportedError, _located
 
 if TYPE_CHECKING:
@@ -188,6 +188,11 @@ class Reader(Mapping[str, "Array"]):
             )
         out[...] = value
         return out
+
+    @functools.cached_property
+    def objects(self) -> _object_graph.ObjectGraph | None:
+        """The objects of a checkpoint that `tf.train.Checkpoint` wrote; `None` for another one."""
+        return _object_graph.read(self, self.prefix)
 
     def _box(self, name: str, slice: Index | tuple[Index, ...]) -> Array:
         index = self._index(name)

@@ -8,13 +8,10 @@ the slot variables of optimizers. Children may form cycles.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from .errors import DataLossError, _located
-
-if TYPE_CHECKING:
-    from ._bundle import Reader
 
 KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -99,21 +96,21 @@ class ObjectGraph:
         return f": {', '.join(keys)}" if keys else ""
 
 
-def read(reader: Reader) -> ObjectGraph | None:
+def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
     """The object graph of a checkpoint; `None` if it is name-based.
 
     Raises `DataLossError` where the message cannot be parsed.
     """
-    if KEY not in reader:
+    if KEY not in tensors:
         return None
     try:
-        value = reader[KEY].item()
+        value = tensors[KEY].item()
         if not isinstance(value, bytes):
             raise ValueError("it is not a string")
         return parse(value)
     except ValueError as error:
-        damaged = DataLossError(f"{reader.prefix}: the object graph cannot be parsed: {error}")
-        raise _located(damaged, path=reader.prefix, key=KEY) from error
+        damaged = DataLossError(f"{prefix}: the object graph cannot be parsed: {error}")
+        raise _located(damaged, path=prefix, key=KEY) from error
 
 
 def parse(message: bytes) -> ObjectGraph:

@@ -24,7 +24,7 @@ def test_it_says_what_tensorflows_message_says(tf: ModuleType, real: Path) -> No
         except DataLossError:
             continue
         with reader:
-            graph = _object_graph.read(reader)
+            graph = reader.objects
             if graph is None:
                 assert _object_graph.KEY not in reader
                 continue
@@ -47,7 +47,7 @@ def test_it_says_what_tensorflows_message_says(tf: ModuleType, real: Path) -> No
 def test_paths_lead_to_every_object_of_a_cyclic_graph(tf: ModuleType, tmp_path: Path) -> None:
     prefix = tf.train.Checkpoint(net(tf, 2)).write(str(tmp_path / "c"))
     with ckptfast.open(prefix) as reader:
-        graph = _object_graph.read(reader)
+        graph = reader.objects
         assert graph is not None
         keys = {attribute.key for attribute in graph.attributes()}
         assert keys == set(reader) - {_object_graph.KEY}
@@ -74,4 +74,4 @@ def test_a_damaged_graph_is_an_error_and_nothing_else(tf: ModuleType, tmp_path: 
     assert refused > 500
     path = ckptfast.save(tmp_path / "d", {_object_graph.KEY: b"\xff\xff"})
     with ckptfast.open(path) as reader, pytest.raises(DataLossError, match="object graph"):
-        _object_graph.read(reader)
+        _ = reader.objects

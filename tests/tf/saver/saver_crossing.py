@@ -1,6 +1,6 @@
 """One half of `test_saver_crossing`, in a process of its own.
 
-    python saver_crossing.py save|restore tensorflow|ckptfast FOLDER
+python saver_crossing.py save|restore tensorflow|ckptfast FOLDER
 """
 
 from __future__ import annotations

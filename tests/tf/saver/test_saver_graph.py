@@ -229,3 +229,28 @@ def test_a_graph_of_the_same_names(Saver: Any, v1: Any, tf: ModuleType, here: Pa
             session.run(twin.initializer)
             saver.restore(session, saver.save(session, "./m", write_meta_graph=False))
     assert tf.train.load_variable("./m", a.op.name).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("finalized", [False, True])
+@BOTH
+def test_a_session_on_a_server(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path, resource: bool, finalized: bool
+) -> None:
+    import ckptfast
+
+    server = v1.train.Server.create_local_server()
+    variables = model(v1, resource, 3)
+    double = [v1.assign(variable, variable * 2) for variable in variables]
+    initializer = v1.global_variables_initializer()
+    saver = FastSaver()
+    if finalized:
+        v1.get_default_graph().finalize()
+    reason = "remote session, finalized graph" if finalized else "remote session"
+    before = ckptfast.stats().fallbacks.get(reason, 0)
+    with v1.Session(server.target) as session:
+        session.run(initializer)
+        prefix = saver.save(session, str(here / "m"), write_meta_graph=False)
+        session.run(double)
+        saver.restore(session, prefix)
+        assert [value.tolist() for value in session.run(variables)] == [[n] * 3 for n in range(3)]
+    assert ckptfast.stats().fallbacks[reason] == before + 2

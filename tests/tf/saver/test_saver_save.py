@@ -221,7 +221,7 @@ def test_the_meta_graph_comes_after_the_state_file(
     assert (here / "checkpoint").read_text().count("m-2") == 2
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(
+def test_a_save_that_cannot_write_leaves_the_old_checkpoint(
     Saver: Any, session: Any, here: Path, tf: ModuleType
 ) -> None:
     saver = Saver()

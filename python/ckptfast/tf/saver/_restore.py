@@ -16,6 +16,7 @@ from .. import (
     _eager,
     _object_graph,
     _plan,
+    _session,
     _sites,
     _targets,
     _tensorflow_ops,
@@ -89,7 +90,7 @@ def _assign_others(session: Any, reader: Reader, matches: list[Match], *, verify
         if verify:
             _values.verify(reader, [source for match in opaque for source in match.sources])
     if fed:
-        _assign.assign(session, reader, fed, verify=verify)
+        _assign.assign(session, reader, fed, verify=verify, local=not _session.is_remote(session))
     if opaque:
         _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
 

@@ -154,7 +154,9 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
     def _build(self, checkpoint_path: str, build_save: bool, build_restore: bool) -> None:
         """What TensorFlow's constructor and `build()` call; in eager mode nothing is built."""
         eager = context.executing_eagerly()
-        if eager or self._definition is not None or self._has_custom_builder():
+        in_function = not eager and tf.compat.v1.get_default_graph().building_function
+        given = self._definition is not None
+        if eager or in_function or given or self._has_custom_builder():
             super()._build(checkpoint_path, build_save, build_restore)
             return
         if self._is_built:
@@ -417,7 +419,9 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if session.graph is not self._graph:
             return "saver of another graph"
         if _session.is_remote(session):
-            return "remote session"
+            if self._definition is not None or not self._graph.finalized:
+                return "remote session"
+            _stats.count_fallback("remote session, finalized graph")  # values travel as messages
         several = self._is_sharded() and len(_wanted.by_device(self._snapshots.targets)) > 1
         if saving and several and self._options.strict:
             return "strict-tensorflow, several devices"

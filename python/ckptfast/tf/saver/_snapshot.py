@@ -54,7 +54,7 @@ class Snapshots:
 
     def in_slots(self, session: Any) -> tuple[list[int], dict[str, str]]:
         """Which targets the session's slots can hold, and the names of their devices."""
-        if self.slots is None or not self.layout.has_names:
+        if self.slots is None or not self.layout.has_names or _session.is_remote(session):
             return [], {}
         devices = _slots.full_names(session, self.layout)
         return ([], {}) if devices is None else (self._fast, devices)
@@ -162,7 +162,7 @@ class _Others:
 
     def take(self, session: Any) -> list[Taken]:
         """The values of all tensors."""
-        if self._sink is None:
+        if self._sink is None or _session.is_remote(session):
             values = session.run(self._tensors)
         else:
             call = next(self._calls)

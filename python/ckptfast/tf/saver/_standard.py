@@ -32,15 +32,3 @@ def build(saver: Any) -> Any:
             build_save=True,
             build_restore=True,
         )
-
-
-def is_in_graph(saver: Any, graph: Any) -> bool:
-    """Whether TensorFlow's nodes of a saver are in a graph."""
-    definition = saver._definition
-    if definition is None:
-        return False
-    try:
-        graph.get_operation_by_name(definition.restore_op_name)
-    except KeyError:
-        return False
-    return True

@@ -1,0 +1,180 @@
+"""Scenario ``saver``: ``ckptfast.Saver`` beside TensorFlow's, from construction to repeated use.
+
+Each class has a graph of its own, with nothing but the variables and that saver. Many small
+variables are all about what happens the first time in a session, so every round begins a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ckptfast
+from benches import ceilings, tfside
+from benches.bench import Bench
+from benches.measure import Contender, Measure, clock, interleave
+from benches.model import Model
+from benches.results import at_least
+from benches.tfside import Session
+
+FIRST_ROUNDS = 3
+"""Rounds of what happens once per session or graph; TensorFlow takes ten seconds for each."""
+
+
+class Saving:
+    """A graph of a model's variables, and a saver of one class for them."""
+
+    def __init__(self, model: Model, saver_class: Any, **options: Any) -> None:
+        tf = tfside.tensorflow()
+        v1 = tf.compat.v1
+        self.model = model
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            self.variables = {
+                name: v1.get_variable(name, array.shape, tf.float32, use_resource=True)
+                for name, array in model.arrays.items()
+            }
+            self.construction, self.saver = clock(lambda: saver_class(**options))
+        self.session: Session = None
+
+    def begin(self) -> None:
+        """A new session, in which no variable has a value."""
+        self.close()
+        self.session = tfside.tensorflow().compat.v1.Session(graph=self.graph)
+
+    def close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+    def save(self, prefix: Path) -> object:
+        with self.graph.as_default():
+            return self.saver.save(
+                self.session, os.fspath(prefix), write_meta_graph=False, write_state=False
+            )
+
+    def restore(self, prefix: Path) -> None:
+        with self.graph.as_default():
+            self.saver.restore(self.session, os.fspath(prefix))
+
+    def check(self, prefix: Path, *, whole: bool) -> None:
+        """Compare what was saved with the model."""
+        if whole:
+            self.model.check(tfside.load(prefix), 0, whole=True)
+
+
+def run(bench: Bench) -> None:
+    """Adds the rows of many small variables, and of few large ones."""
+    _small(bench)
+    for name, shape, target in (("L", bench.size.large, 5), ("M", bench.size.medium, 3)):
+        _large(bench, name, Model(shape, seed=1, odd_first=True), target)
+
+
+def _classes() -> dict[str, Callable[[Model], Saving]]:
+    stock = tfside.tensorflow().compat.v1.train.Saver
+    return {
+        "TF": lambda model: Saving(model, stock),
+        "ckptfast": lambda model: Saving(model, ckptfast.Saver, durability="none"),
+    }
+
+
+def _small(bench: Bench) -> None:
+    model = Model(bench.size.small, seed=1)
+    times: dict[str, list[float]] = {}
+    with bench.scratch() as scratch:
+        start = tfside.write(scratch / "start", model.tensors(0))
+        for _ in range(FIRST_ROUNDS if bench.size.judged else 1):
+            for name, make in _classes().items():
+                saving = make(model)
+                for what, seconds in _life(saving, start, scratch / name, bench.size.repeats):
+                    times.setdefault(f"{name} {what}", []).append(seconds)
+                saving.close()
+    measures = {name: Measure(tuple(values)) for name, values in times.items()}
+    for what, target in (
+        ("construction", 10.0),
+        ("first save", 2.5),
+        ("first restore", 1.5),
+        ("save again", 1.0),
+        ("restore again", 1.0),
+    ):
+        bench.results.rows.append(
+            at_least(f"Saver S, {what}", measures, f"TF {what}", f"ckptfast {what}", target=target)
+        )
+
+
+def _life(saving: Saving, start: Path, prefix: Path, repeats: int) -> list[tuple[str, float]]:
+    """What one session of one saver takes, in the order of a program that restores and trains."""
+    saving.begin()
+    found = [
+        ("construction", saving.construction),
+        ("first restore", clock(lambda: saving.restore(start))[0]),
+        ("first save", clock(lambda: saving.save(prefix))[0]),
+    ]
+    saving.check(prefix, whole=True)
+    for _ in range(repeats):
+        found.append(("restore again", clock(lambda: saving.restore(prefix))[0]))
+        found.append(("save again", clock(lambda: saving.save(prefix))[0]))
+    saving.check(prefix, whole=True)
+    return found
+
+
+def _large(bench: Bench, name: str, model: Model, aligned_target: float) -> None:
+    classes = _classes()
+    theirs, ours = classes["TF"](model), classes["ckptfast"](model)
+    full = Saving(model, ckptfast.Saver, durability="full")
+    with bench.scratch() as scratch:
+        packed = tfside.write(scratch / "packed", model.tensors(0))
+        aligned = scratch / "aligned"
+        ckptfast.save(aligned, model.tensors(0), durability="none")
+        for saving in (theirs, ours, full):
+            saving.begin()
+            saving.restore(packed)
+
+        def save(saving: Saving) -> Callable[[], object]:
+            return lambda: saving.save(scratch / "saved")
+
+        def check(_result: object, whole: bool) -> None:
+            ours.check(scratch / "saved", whole=whole)
+            for path in scratch.glob("saved.*"):
+                path.unlink()
+
+        times = interleave(
+            [
+                Contender(name="TF", run=save(theirs), check=check),
+                Contender(name="none", run=save(ours), check=check),
+                Contender(name="full", run=save(full), check=check),
+            ],
+            bench.size.repeats,
+        )
+        full.close()
+        times |= interleave(
+            [
+                Contender(name="TF restore", run=lambda: theirs.restore(packed)),
+                Contender(name="aligned", run=lambda: ours.restore(aligned)),
+                Contender(name="packed", run=lambda: ours.restore(packed)),
+            ],
+            bench.size.repeats,
+        )
+    theirs.close()
+    ours.close()
+    rows: tuple[tuple[str, str, str, float | None], ...] = (
+        ('save, durability="none"', "TF", "none", 3.0),
+        ('save, durability="full"', "TF", "full", 1.0),
+        ("restore, ckptfast-written", "TF restore", "aligned", aligned_target),
+        ("restore, TF-written", "TF restore", "packed", 2.0 if name == "L" else None),
+    )
+    fresh = bench.results.beside(ceilings.READ_FRESH)
+    for what, stock, fast, target in rows:
+        bench.results.rows.append(
+            at_least(
+                f"Saver {name}, {what}",
+                times,
+                stock,
+                fast,
+                target=target,
+                nbytes=model.nbytes,
+                beside=fresh if what.startswith("restore") else "",
+            )
+        )
