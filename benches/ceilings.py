@@ -30,7 +30,9 @@ def run(bench: Bench) -> None:
                 run=lambda: rawio.read(path, rawio.huge_buffer(nbytes), cpus()),
             ),
         ]
-        for name, seconds in interleave(contenders, bench.size.repeats).items():
+        for name, seconds in interleave(
+            contenders, bench.size.repeats, fresh_bytes=bench.size.fresh_bytes
+        ).items():
             bench.results.ceiling(name, seconds, nbytes)
 
 

@@ -88,6 +88,7 @@ def _measure(bench: Bench, program: Program, prefix: Path, aligned: Path) -> Non
             Contender(name="load", run=lambda: ckptfast.load(prefix), before=drop, check=check),
         ],
         bench.size.cold_repeats,
+        fresh_bytes=bench.size.fresh_bytes,
     )
     for way in raw:
         bench.results.ceiling(way.name, times[way.name], model.nbytes)

@@ -35,6 +35,7 @@ def _load(bench: Bench, letter: str, shape: Shape, target: float) -> None:
                 Contender(name="load", run=lambda: ckptfast.load(prefix), check=check),
             ],
             bench.size.repeats,
+            fresh_bytes=bench.size.fresh_bytes,
         )
     bench.results.rows.append(
         at_least(

@@ -88,7 +88,11 @@ def warm_memory() -> int:
     On a virtual machine the first touch of memory that the host has not backed yet takes seconds
     per GiB.  Without this, that cost would hit whoever happens to be measured first.
     """
-    total = int(available_memory() * SHARE_TO_TOUCH)
+    return touch_memory(int(available_memory() * SHARE_TO_TOUCH))
+
+
+def touch_memory(total: int) -> int:
+    """Touches `total` bytes, in whole GiB, and gives them back: the host has backed them then."""
     held: list[mmap.mmap] = []
     for _ in range(total // GIB):
         region = mmap.mmap(-1, GIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from . import machine
+
 Unit = Literal["s", "GB/s", "MiB"]
 
 
@@ -65,8 +67,13 @@ def clock(run: Callable[[], Any]) -> tuple[float, Any]:
         gc.enable()
 
 
-def interleave(contenders: Sequence[Contender], repeats: int) -> dict[str, Measure]:
+def interleave(
+    contenders: Sequence[Contender], repeats: int, *, fresh_bytes: int = 0
+) -> dict[str, Measure]:
     """Times every contender `repeats` times, in the order A B C A B C …
+
+    Before every run `fresh_bytes` of memory are touched and given back: the hosts of virtual
+    machines take back what lies idle, within seconds, and who allocates next would pay for that.
 
     Whatever drifts in the machine then drifts for all.  A first round, in which every value is
     compared, is not timed.
@@ -78,6 +85,7 @@ def interleave(contenders: Sequence[Contender], repeats: int) -> dict[str, Measu
         for round_number in range(-1, repeats):
             for contender in contenders:
                 contender.before()
+                machine.touch_memory(fresh_bytes)
                 taken, result = clock(contender.run)
                 contender.check(result, round_number < 0)
                 del result

@@ -63,6 +63,7 @@ def _loads(bench: Bench, letter: str, model: Model, shape: Shape) -> None:
         times = interleave(
             [Contender(name=name, run=way, check=check) for name, way in ways.items()],
             bench.size.cold_repeats,
+            fresh_bytes=bench.size.fresh_bytes,
         )
     task = f"load {letter}, {shape.count:,} tensors"
     bench.results.others += [
@@ -107,6 +108,7 @@ def _saves(bench: Bench, letter: str, model: Model) -> None:
         times = interleave(
             [Contender(name=name, run=way, check=check) for name, way in ways.items()],
             bench.size.cold_repeats,
+            fresh_bytes=bench.size.fresh_bytes,
         )
     task = f"save {letter}, {len(model.arrays):,} tensors"
     bench.results.others += [Other(task, name, times[name], model.nbytes) for name in times]

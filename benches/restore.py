@@ -120,7 +120,7 @@ def _race(bench: Bench, ways: dict[str, Restoring]) -> dict[str, Measure]:
         for name, way in ways.items()
     ]
     try:
-        return interleave(contenders, bench.size.repeats)
+        return interleave(contenders, bench.size.repeats, fresh_bytes=bench.size.fresh_bytes)
     finally:
         for way in ways.values():
             way.close()

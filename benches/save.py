@@ -61,6 +61,7 @@ def run(bench: Bench) -> None:
                 *durable,
             ],
             bench.size.repeats,
+            fresh_bytes=bench.size.fresh_bytes,
         )
     best = _best(bench, times, buffered, nbytes)
     best_durable = _best(bench, times, durable, nbytes)

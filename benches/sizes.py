@@ -37,6 +37,8 @@ class Size:
     """Timed rounds of a comparison, after one round that is checked in full and not timed."""
     cold_repeats: int
     """The same, where every round reads from the disk."""
+    fresh_bytes: int
+    """Memory to touch and give back before every timed run: see `measure.interleave`."""
     judged: bool
     """Whether the sizes say anything about the targets."""
     warm_memory: bool
@@ -55,6 +57,7 @@ FULL = Size(
     keys=15_000,
     repeats=7,
     cold_repeats=5,
+    fresh_bytes=2 << 30,
     judged=True,
     warm_memory=True,
     memory_beside_tensorflow=True,
@@ -69,6 +72,7 @@ SMOKE = Size(
     keys=500,
     repeats=2,
     cold_repeats=1,
+    fresh_bytes=0,
     judged=False,
     warm_memory=False,
     memory_beside_tensorflow=False,
