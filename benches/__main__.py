@@ -24,6 +24,7 @@ SCENARIOS = {
     "save": "benches.save",
     "cold": "benches.cold",
     "memory": "benches.memory",
+    "saver": "benches.saver",
     "others": "benches.others",
 }
 """Modules with a ``run(bench)``, imported only when they run."""
