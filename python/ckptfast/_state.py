@@ -256,9 +256,9 @@ def _in_file(error: DataLossError, path: str) -> CheckpointError:
 def write(path: str, state: CheckpointState, *, durability: Durability = "full") -> None:
     """Replace the state file at `path` at once: readers see the old one or the new one, whole.
 
-    `durability="full"` returns when file and directory are on disk; "rename" leaves the moment to
-    the operating system; "none" too, and is named apart so that one setting can be handed to a
-    save and to its state file alike. Raises `OSError`; the old file is then still there, unless
+    As for `ckptfast.save`: `durability="full"` returns when file and directory are on disk;
+    "rename" flushes the file before it is renamed, so that no power failure leaves an empty one;
+    "none" flushes nothing. Raises `OSError`; the old file is then still there, unless
     only the last step (making the rename durable) failed.
     """
     if durability not in ("full", "rename", "none"):
@@ -267,7 +267,7 @@ def write(path: str, state: CheckpointState, *, durability: Durability = "full")
     try:
         with open(temporary, "xb") as file:
             file.write(format(state))
-            if durability == "full":
+            if durability != "none":
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -77,9 +77,11 @@ def save(
     - `align`: every tensor begins at a multiple of this many bytes (a power of two up to 4096).
       With 64 the file can be mapped straight into memory and into TensorFlow's variables; with 1
       (and `shards=1`) the files are byte for byte what TensorFlow's Saver writes.
-    - `durability`: "full" returns when data, then index, then directory are on disk; "rename" skips
-      waiting for the disk but keeps the order of renames, so that a crash of the process loses
-      nothing; "none" does not wait either and leaves even the order to the system.
+    - `durability`: how much of a power failure the save survives; the death of the process harms
+      none. "full" returns when data, index and directory are on disk, in that order. "rename" puts
+      files on disk before they are renamed and leaves the directory to the file system: the old or
+      the new bundle is whole, but for some seconds it may be the old one. "none" flushes nothing:
+      a power failure within the next half minute may leave neither.
     - `threads`: by default as many as the process may use.
 
     A failed save leaves what was there, and no temporary files. Raises `ValueError` for names and

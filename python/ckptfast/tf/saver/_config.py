@@ -66,8 +66,8 @@ def configure(
     """Set the defaults of every `ckptfast.Saver` made from now on; what is not passed stays.
 
     - `durability`: "full" (the default) returns when data, index and state file are on disk, in
-      that order; "rename" keeps the order of renames without waiting for the disk; "none" leaves
-      even that to the system, as TensorFlow does.
+      that order; "rename" flushes files before they are renamed, and leaves directories to the
+      file system; "none" flushes nothing, as TensorFlow does. See `ckptfast.save`.
     - `align`: every tensor begins at a multiple of so many bytes (a power of two up to 4096). From
       64 (the default) on, a file can be mapped straight into variables; with 1 data files are byte
       for byte TensorFlow's.
