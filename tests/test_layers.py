@@ -31,7 +31,16 @@ RUST_STRANGERS = (("table", "io"),)
 # Module paths below `ckptfast`. `__init__` is the facade: it may name everything.
 PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     ("_native", "errors"),
-    ("_warnings", "_threads", "_stats", "_dtypes", "_object_graph", "_shards", "_state"),
+    (
+        "_moving_averages",
+        "_warnings",
+        "_threads",
+        "_stats",
+        "_dtypes",
+        "_object_graph",
+        "_shards",
+        "_state",
+    ),
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_writer"),
     ("_load", "_checkpoints", "_checkpoint_reader"),
     ("tf",),

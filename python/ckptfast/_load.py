@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
+from . import _moving_averages
 from ._bundle import Backend, Reader, is_replaced, open, while_replaced
 from ._paths import AnyPath
 
@@ -21,6 +22,7 @@ def load(
     path: AnyPath,
     names: str | Iterable[str] | None = None,
     *,
+    moving_averages: bool = False,
     verify: bool = True,
     copy: bool | None = None,
     backend: Backend = "auto",
@@ -33,26 +35,40 @@ def load(
     tensors are read. `path`, `verify`, `copy`, `backend` and `threads` are those of
     `ckptfast.open`, which also says what it means that arrays may be pages of the file.
 
+    With `moving_averages`, a variable that `tf.train.ExponentialMovingAverage` averaged has its
+    average in place of its value: what is stored as `NAME/ExponentialMovingAverage` is returned as
+    `NAME`, and `names` are such plain names. The shadow variables are not returned beside it.
+
     Raises `DataLossError`, naming tensor, file and bytes, when anything does not match; then
     nothing is returned.
     """
 
     def read() -> dict[str, Array]:
         with open(path, verify=verify, copy=copy, backend=backend, threads=threads) as reader:
-            if names is None:
+            patterns = [names] if isinstance(names, str) else names
+            if moving_averages:
+                plain = _moving_averages.plain_names(reader)
+                chosen = plain if patterns is None else _select(reader, patterns, plain)
+                arrays = reader._arrays(dict.fromkeys(plain[name] for name in chosen))
+                return {name: arrays[plain[name]] for name in chosen}
+            if patterns is None:
                 return reader._all_arrays()
-            return reader._arrays(_select(reader, [names] if isinstance(names, str) else names))
+            return reader._arrays(_select(reader, patterns))
 
     return while_replaced(read)
 
 
-def _select(reader: Reader, patterns: Iterable[str]) -> list[str]:
+def _select(
+    reader: Reader, patterns: Iterable[str], names: Collection[str] | None = None
+) -> list[str]:
+    """Those of `names`, by default of the reader's, that the patterns mean."""
+    names = reader if names is None else names
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        if pattern in reader:
+        if pattern in names:
             chosen[pattern] = None
             continue
-        matches = fnmatch.filter(reader, pattern)
+        matches = fnmatch.filter(names, pattern)
         if not matches:
             raise reader._missing(pattern)
         chosen.update(dict.fromkeys(matches))
