@@ -2,39 +2,46 @@
 
 `tf.train.Checkpoint` stores a `TrackableObjectGraph` (trackable_object_graph.proto) as a string
 tensor: objects by number, the root first, each with its named children, the keys of its values, and
-the slot variables of optimizers. Children may form cycles.
+the slot variables of optimizers. Children may form cycles. All of it comes from a file: whatever is
+not such a message is refused, and what is made of one stays in proportion to its size.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from .errors import DataLossError, _located
 
 KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
+VALUE: Final = "VARIABLE_VALUE"
+"""The name of a variable's only value (`VARIABLE_VALUE_KEY` in TensorFlow)."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT: Final = 10
+# Two million variables have fewer; a file that has more would take gigabytes of memory.
+_MAX_RECORDS: Final = 10_000_000
+_MAX_STEPS: Final = 50_000_000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """One value of an object.
 
     - `name`: of the value within the object; "VARIABLE_VALUE" for a variable.
     - `full_name`: what a name-based checkpoint would call it; "" where it has no such name.
     - `key`: of the tensor in this checkpoint.
+    - `is_stored`: whether the checkpoint has that tensor. A variable that was not initialized when
+      it was saved has none.
     """
 
     name: str
     full_name: str
     key: str
+    is_stored: bool = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A slot variable of an optimizer: its name, and the numbers of two objects."""
 
     name: str
@@ -42,13 +49,26 @@ class Slot:
     slot: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Object:
-    """One object: children and slots refer to others by their numbers in `ObjectGraph.objects`."""
+class RegisteredSaver(NamedTuple):
+    """The saver that wrote an object in a way of its own, and the object's name there.
 
-    children: dict[str, int]
+    Such values lie beside the checkpoint, in files that only that saver knows.
+    """
+
+    name: str
+    object_name: str
+
+
+class Object(NamedTuple):
+    """One object: children and slots refer to others by their numbers in `ObjectGraph.objects`.
+
+    `children` are in the order of the file; of two with one name the last counts.
+    """
+
+    children: Mapping[str, int]
     attributes: tuple[Attribute, ...]
     slots: tuple[Slot, ...]
+    registered_saver: RegisteredSaver | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,14 +78,20 @@ class ObjectGraph:
     objects: tuple[Object, ...]
 
     def paths(self) -> list[tuple[str, ...] | None]:
-        """The shortest way from the root to each object; `None` for slot variables."""
+        """The shortest way from the root to each object; `None` for slot variables.
+
+        Among several the first in the order of the children. Raises `DataLossError` for a chain so
+        long that its paths would not fit into memory.
+        """
         found: list[tuple[str, ...] | None] = [None] * len(self.objects)
         found[0] = ()
         order = [0]
+        steps = 0
         for number in order:
             path = found[number] or ()
             for name, child in self.objects[number].children.items():
                 if found[child] is None:
+                    steps = _count(steps, len(path) + 1)
                     found[child] = (*path, name)
                     order.append(child)
         return found
@@ -75,25 +101,63 @@ class ObjectGraph:
         for item in self.objects:
             yield from item.attributes
 
+    def keys_by_name(self) -> dict[str, list[str]]:
+        """The keys of each full name: several, where objects of one name were saved.
+
+        Names are only unique within one graph of TensorFlow 1. Values without a name are under "".
+        """
+        found: dict[str, list[str]] = {}
+        for attribute in self.attributes():
+            keys = found.setdefault(attribute.full_name, [])
+            if attribute.key not in keys:
+                keys.append(attribute.key)
+        return found
+
     def tree(self) -> str:
-        """The objects as indented lines; an object that was shown before is only named."""
+        """The objects as indented lines, slot variables below their optimizer.
+
+        An object that was shown before is only named, and so ends a cycle. Raises as `paths`.
+        """
+        paths = self.paths()
         lines = [f"root{self._values(0)}"]
         shown = {0}
+        steps = 0
         # A stack instead of recursion: a chain of objects may be longer than Python's.
-        stack = [(1, name, child) for name, child in reversed(self.objects[0].children.items())]
+        stack = [(1, name, number) for name, number in self._below(0, paths)]
         while stack:
             depth, name, number = stack.pop()
+            steps = _count(steps, depth)
             again = number in shown
             lines.append("  " * depth + name + (" …" if again else self._values(number)))
             if not again:
                 shown.add(number)
-                children = reversed(self.objects[number].children.items())
-                stack += [(depth + 1, inner, child) for inner, child in children]
+                stack += [(depth + 1, *below) for below in self._below(number, paths)]
         return "\n".join(lines)
 
+    def _below(self, number: int, paths: list[tuple[str, ...] | None]) -> list[tuple[str, int]]:
+        """Children and slot variables, the last one first."""
+        item = self.objects[number]
+        found = list(item.children.items())
+        for slot in item.slots:
+            found.append((f"{slot.name} of {'/'.join(paths[slot.variable] or ())}", slot.slot))
+        return found[::-1]
+
     def _values(self, number: int) -> str:
-        keys = [attribute.key for attribute in self.objects[number].attributes]
-        return f": {', '.join(keys)}" if keys else ""
+        item = self.objects[number]
+        values = [
+            attribute.key if attribute.is_stored else f"{attribute.key} (not stored)"
+            for attribute in item.attributes
+        ]
+        if item.registered_saver is not None:
+            values.append(f"by the registered saver {item.registered_saver.name}")
+        return f": {', '.join(values)}" if values else ""
+
+
+def _count(total: int, more: int) -> int:
+    """`total` and `more`, unless that is more than any program's graph."""
+    if total + more > _MAX_STEPS:
+        raise DataLossError("the object graph is a chain that no program makes")
+    return total + more
 
 
 def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
@@ -107,88 +171,124 @@ def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
         value = tensors[KEY].item()
         if not isinstance(value, bytes):
             raise ValueError("it is not a string")
-        return parse(value)
+        return parse(value, tensors.__contains__)
     except ValueError as error:
         damaged = DataLossError(f"{prefix}: the object graph cannot be parsed: {error}")
         raise _located(damaged, path=prefix, key=KEY) from error
 
 
-def parse(message: bytes) -> ObjectGraph:
-    """Parse a serialized `TrackableObjectGraph`. Raises `ValueError` where it is none."""
-    objects = tuple(_object(_bytes(value)) for field, value in _fields(message) if field == 1)
-    if not objects:
+def parse(message: bytes, is_stored: Callable[[str], bool] = lambda key: True) -> ObjectGraph:
+    """Parse a serialized `TrackableObjectGraph`. Raises `ValueError` where it is none.
+
+    `is_stored` says whether the checkpoint has a key.
+    """
+    spans = [_span(value) for field, value in _fields(message, 0, len(message)) if field == 1]
+    if not spans:
         raise ValueError("there is no root object")
+    objects = []
+    records = len(spans)
+    for start, stop in spans:
+        item = _object(message, start, stop, is_stored) if start < stop else _NOTHING
+        records += len(item.children) + len(item.attributes) + len(item.slots)
+        if records > _MAX_RECORDS:
+            raise ValueError(f"it has more than {_MAX_RECORDS:,} parts")
+        objects.append(item)
     for item in objects:
         numbers = [*item.children.values()]
         numbers += [number for slot in item.slots for number in (slot.variable, slot.slot)]
-        if any(not 0 <= number < len(objects) for number in numbers):
+        # -1 is stored as 2**64 - 1, so it is too large as well.
+        if numbers and max(numbers) >= len(objects):
             raise ValueError(f"it refers to an object that is not one of {len(objects)}")
-    return ObjectGraph(objects)
+    return ObjectGraph(tuple(objects))
 
 
-def _object(message: bytes) -> Object:
+_NOTHING: Final = Object({}, (), ())
+
+
+def _object(message: bytes, at: int, end: int, is_stored: Callable[[str], bool]) -> Object:
     children: dict[str, int] = {}
     attributes, slots = [], []
-    for field, value in _fields(message):
+    registered_saver = None
+    for field, value in _fields(message, at, end):
         if field == 1:
-            number, name = _record(_bytes(value), {1: 0, 2: ""})
-            children[str(name)] = int(number)
+            numbers, texts = _record(message, value, numbers=(1,))
+            children[texts[2]] = numbers[1]
         elif field == 2:
-            name, full_name, key = _record(_bytes(value), {1: "", 2: "", 3: ""})
-            attributes.append(Attribute(str(name), str(full_name), str(key)))
+            _, (_, name, full_name, key) = _record(message, value)
+            attributes.append(Attribute(name, full_name, key, is_stored(key)))
         elif field == 3:
-            variable, name, slot = _record(_bytes(value), {1: 0, 2: "", 3: 0})
-            slots.append(Slot(str(name), int(variable), int(slot)))
-    return Object(children, tuple(attributes), tuple(slots))
+            numbers, texts = _record(message, value, numbers=(1, 3))
+            slots.append(Slot(texts[2], numbers[1], numbers[3]))
+        elif field == 4:
+            _, texts = _record(message, value)
+            registered_saver = RegisteredSaver(texts[1], texts[2])
+    return Object(children, tuple(attributes), tuple(slots), registered_saver)
 
 
-def _record(message: bytes, defaults: dict[int, int | str]) -> list[int | str]:
-    """The fields of a flat message in the order of `defaults`, whose types they have."""
-    found = dict(defaults)
-    for field, value in _fields(message):
-        if field not in defaults:
+def _record(
+    message: bytes, span: int | tuple[int, int], *, numbers: tuple[int, ...] = ()
+) -> tuple[list[int], list[str]]:
+    """The first three fields of a flat message, by their numbers; absent ones are 0 and "".
+
+    `numbers` says which of them are numbers; the others are texts.
+    """
+    found_numbers, found_texts = [0] * 4, [""] * 4
+    for field, value in _fields(message, *_span(span)):
+        if not 1 <= field <= 3:
             continue
-        if isinstance(defaults[field], str):
-            found[field] = _bytes(value).decode("utf-8")
-        elif isinstance(value, int):
-            found[field] = value
+        if field in numbers:
+            if not isinstance(value, int):
+                raise ValueError(f"field {field} is not a number")
+            found_numbers[field] = value
         else:
-            raise ValueError(f"field {field} is not a number")
-    return list(found.values())
+            start, stop = _span(value)
+            found_texts[field] = message[start:stop].decode("utf-8")
+    return found_numbers, found_texts
 
 
-def _bytes(value: int | bytes) -> bytes:
+def _span(value: int | tuple[int, int]) -> tuple[int, int]:
     if isinstance(value, int):
         raise ValueError("a number stands where text or a message should")
     return value
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a message, as the wire format has them."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        field, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, at = _varint(message, at)
-            yield field, value
-            continue
-        if kind == _BYTES:
-            length, at = _varint(message, at)
+def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int | tuple[int, int]]]:
+    """The fields between two bytes of a message: the number of each, and its value.
+
+    That is a number, or where the bytes of the value begin and end (`at` … `end` of a message in
+    the wire format, developers.google.com/protocol-buffers/docs/encoding).
+    """
+    found: list[tuple[int, int | tuple[int, int]]] = []
+    while at < end:
+        tag = message[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = _varint(message, at - 1, end)
+        kind = tag & 7
+        if kind in (_BYTES, _VARINT):
+            # Nearly every number is of one byte, and a call costs more than that.
+            number = message[at] if at < end else 0x80
+            at += 1
+            if number >= 0x80:
+                number, at = _varint(message, at - 1, end)
+            if kind == _VARINT:
+                found.append((tag >> 3, number))
+                continue
         elif kind in (_FIXED64, _FIXED32):
-            length = 8 if kind == _FIXED64 else 4
+            number = 8 if kind == _FIXED64 else 4
         else:
             raise ValueError(f"wire type {kind} at byte {at}")
-        if length > len(message) - at:
-            raise ValueError(f"a field of {length} bytes does not fit at byte {at}")
-        yield field, message[at : at + length]
-        at += length
+        if number > end - at:
+            raise ValueError(f"a field of {number} bytes does not fit at byte {at}")
+        found.append((tag >> 3, (at, at + number)))
+        at += number
+    return found
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
     value = 0
     for position in range(_MAX_VARINT):
-        if at >= len(message):
+        if at >= end:
             raise ValueError("it ends within a number")
         byte = message[at]
         at += 1

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .. import _dtypes
+from .. import _dtypes, _object_graph
 from .._bundle import Reader
 from ..errors import CheckpointError, NotFoundError, _located
-from . import _object_graph
 from ._mismatch import InvalidArgumentError
 from ._report import Mismatch
 from ._targets import Box, Part, Shape, Target
@@ -126,7 +125,8 @@ class _Index:
 
     @functools.cached_property
     def _keys_by_name(self) -> dict[str, list[str]]:
-        return _object_graph.keys_by_name(self._reader)
+        graph = self._reader.objects
+        return {} if graph is None else graph.keys_by_name()
 
     def keys(self, name: str) -> list[str]:
         """The stored tensors that may be meant by `name`: one, unless it is missing or unclear."""

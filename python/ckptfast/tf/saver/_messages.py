@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..._bundle import Reader
+from ..._object_graph import ObjectGraph
 from ...errors import NotFoundError, _located
-from .. import _object_graph
 from .._errors import combined
 from .._mismatch import InvalidArgumentError
 from .._plan import Plan
@@ -33,8 +33,8 @@ def error_of(reader: Reader, plan: Plan, targets: Sequence[Target]) -> Exception
     Missing names come first, as in TensorFlow; but all of them are listed, not only one.
     """
     if plan.missing or plan.ambiguous:
-        if _object_graph.KEY in reader:
-            text = _object_based(reader, plan, targets)
+        if reader.objects is not None:
+            text = _object_based(reader.objects, plan, targets)
         else:
             text = _WRAPPED.format(_MISSING, "\n".join(_missing(reader, plan)))
         names = [*plan.missing, *plan.ambiguous]
@@ -108,8 +108,8 @@ def _brackets(shape: str) -> str:
     return "[" + shape.strip("()").rstrip(",").replace(" ", "") + "]"
 
 
-def _object_based(reader: Reader, plan: Plan, targets: Sequence[Target]) -> str:
-    known = set(_object_graph.keys_by_name(reader))
+def _object_based(graph: ObjectGraph, plan: Plan, targets: Sequence[Target]) -> str:
+    known = set(graph.keys_by_name())
     names = {part.name for target in targets for part in target.parts}
     text = (
         f"\n\nExisting variables not in the checkpoint: {', '.join(sorted(names - known))}\n\n"

@@ -9,12 +9,11 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.training.saving.saveable_object import SaveableObject
 
-from ... import _dtypes
+from ... import _dtypes, _object_graph
 from ..._bundle import Reader
 from .. import (
     _assign,
     _eager,
-    _object_graph,
     _plan,
     _session,
     _sites,
