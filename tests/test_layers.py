@@ -41,7 +41,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_shards",
         "_state",
     ),
-    ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_writer"),
+    ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_names", "_writer"),
     ("_load", "_checkpoints", "_checkpoint_reader"),
     ("tf",),
     ("cli",),

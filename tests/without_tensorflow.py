@@ -34,6 +34,18 @@ with ckptfast.open(prefix) as reader:
 assert ckptfast.list_variables(prefix)[0] == ("dense/kernel", [3, 4])
 assert ckptfast.load(prefix, ["dense/*"])["dense/kernel"].sum() == 66
 
+# An object-based checkpoint: the root's child "dense", and its child "kernel", a variable "d/k".
+KEY = "dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+graph = b"\x0a\x0b\x0a\x09\x08\x01\x12\x05dense\x0a\x0c\x0a\x0a\x08\x02\x12\x06kernel"
+graph += b"\x0a\x40\x12\x3e\x0a\x0eVARIABLE_VALUE\x12\x03d/k\x1a\x27" + KEY.encode()
+prefix = ckptfast.save("objects", {KEY: np.float32(5), "_CHECKPOINTABLE_OBJECT_GRAPH": graph})
+with ckptfast.open(prefix) as reader:
+    assert reader.objects is not None
+    assert reader.objects.tree() == f"root\n  dense\n    kernel: {KEY}"
+assert ckptfast.load(prefix, by="name") == {"d/k": 5}
+assert ckptfast.load(prefix, by="object") == {"dense/kernel": 5}
+prefix = "model.ckpt"
+
 try:
     ckptfast.load(prefix, ["dense/kernal"])
 except ckptfast.NotFoundError as error:

@@ -6,7 +6,7 @@ import difflib
 import errno
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex, TypeVar
 
@@ -224,9 +224,10 @@ class Reader(Mapping[str, "Array"]):
             raise self._missing(name)
         return index
 
-    def _missing(self, name: str) -> NotFoundError:
-        near = difflib.get_close_matches(name, self._names, n=3, cutoff=0.6)
-        hint = f"; nearest names: {', '.join(near)}" if near else ""
+    def _missing(self, name: str, names: Collection[str] = ()) -> NotFoundError:
+        near = functools.partial(difflib.get_close_matches, name, n=3, cutoff=0.6)
+        close = near(names) or near(self._names)
+        hint = f"; nearest names: {', '.join(close)}" if close else ""
         message = f"Key {name} not found in checkpoint {self.prefix}{hint}"
         error = NotFoundError(message)
         _located(error, path=self.prefix, key=name)

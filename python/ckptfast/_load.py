@@ -8,8 +8,9 @@ import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import _moving_averages
+from . import _moving_averages, _names
 from ._bundle import Backend, Reader, is_replaced, open, while_replaced
+from ._names import By
 from ._paths import AnyPath
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def load(
     path: AnyPath,
     names: str | Iterable[str] | None = None,
     *,
+    by: By | None = None,
     moving_averages: bool = False,
     verify: bool = True,
     copy: bool | None = None,
@@ -35,6 +37,26 @@ def load(
     tensors are read. `path`, `verify`, `copy`, `backend` and `threads` are those of
     `ckptfast.open`, which also says what it means that arrays may be pages of the file.
 
+    `by` says what the tensors of an object-based checkpoint (`tf.train.Checkpoint`, Keras) are
+    called, in the result and in `names`:
+
+    - `None`: by their keys ("model/_operations/1/_kernel/.ATTRIBUTES/VARIABLE_VALUE").
+    - "name": by full names, which TensorFlow stores beside the keys ("dense/kernel", of slots
+      "Adam/m/dense/kernel" or "adam/dense_kernel_momentum"). They are what a name-based checkpoint
+      of the same variables has. Of a Keras 3 model they are the variables' paths
+      (`keras.Variable.path`) where each layer was built by itself, as in functional and sequential
+      models; a subclassed model may give many variables one name. What has no full name (a table,
+      say) has its object path. A name-based checkpoint has nothing but names.
+    - "object": by the way from the root through the program's attributes
+      ("model/layer_with_weights-0/kernel"); a slot variable by its optimizer's, its own name, and
+      its variable's ("optimizer/m/dense/kernel"). Of several ways it is the shortest that avoids
+      Keras' own lists of layers and variables. A name-based checkpoint has no objects, which is a
+      `ValueError`.
+
+    With either, the object graph itself is left out. Full names need not be unique: a name of
+    several tensors is a `ValueError` with their keys, unless `names` leaves it out or type, shape
+    and checksum of all of them are the same.
+
     With `moving_averages`, a variable that `tf.train.ExponentialMovingAverage` averaged has its
     average in place of its value: what is stored as `NAME/ExponentialMovingAverage` is returned as
     `NAME`, and `names` are such plain names. The shadow variables are not returned beside it.
@@ -46,14 +68,19 @@ def load(
     def read() -> dict[str, Array]:
         with open(path, verify=verify, copy=copy, backend=backend, threads=threads) as reader:
             patterns = [names] if isinstance(names, str) else names
+            if by is None and not moving_averages:
+                if patterns is None:
+                    return reader._all_arrays()
+                return reader._arrays(_select(reader, patterns))
+            stored = None if by is None else _names.of(reader, by)
+            plain = {name: name for name in (reader if stored is None else stored)}
             if moving_averages:
-                plain = _moving_averages.plain_names(reader)
-                chosen = plain if patterns is None else _select(reader, patterns, plain)
-                arrays = reader._arrays(dict.fromkeys(plain[name] for name in chosen))
-                return {name: arrays[plain[name]] for name in chosen}
-            if patterns is None:
-                return reader._all_arrays()
-            return reader._arrays(_select(reader, patterns))
+                plain = _moving_averages.plain_names(plain)
+            chosen = list(plain) if patterns is None else _select(reader, patterns, plain)
+            if stored is not None:
+                plain = {name: stored[plain[name]] for name in chosen}
+            arrays = reader._arrays(dict.fromkeys(plain[name] for name in chosen))
+            return {name: arrays[plain[name]] for name in chosen}
 
     return while_replaced(read)
 
@@ -70,7 +97,7 @@ def _select(
             continue
         matches = fnmatch.filter(names, pattern)
         if not matches:
-            raise reader._missing(pattern)
+            raise reader._missing(pattern, names)
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 

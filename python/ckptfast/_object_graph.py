@@ -8,7 +8,10 @@ not such a message is refused, and what is made of one stays in proportion to it
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -31,14 +34,15 @@ class Attribute(NamedTuple):
     - `name`: of the value within the object; "VARIABLE_VALUE" for a variable.
     - `full_name`: what a name-based checkpoint would call it; "" where it has no such name.
     - `key`: of the tensor in this checkpoint.
-    - `is_stored`: whether the checkpoint has that tensor. A variable that was not initialized when
-      it was saved has none.
+    - `stored`: the keys that are in the checkpoint. That is `key`; nothing for a variable that was
+      not initialized when it was saved; and for a hash table or an iterator `key` with endings
+      ("-keys", "-values"; "_STATE").
     """
 
     name: str
     full_name: str
     key: str
-    is_stored: bool = True
+    stored: tuple[str, ...] = ()
 
 
 class Slot(NamedTuple):
@@ -145,7 +149,7 @@ class ObjectGraph:
     def _values(self, number: int) -> str:
         item = self.objects[number]
         values = [
-            attribute.key if attribute.is_stored else f"{attribute.key} (not stored)"
+            ", ".join(attribute.stored) or f"{attribute.key} (not stored)"
             for attribute in item.attributes
         ]
         if item.registered_saver is not None:
@@ -171,16 +175,38 @@ def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
         value = tensors[KEY].item()
         if not isinstance(value, bytes):
             raise ValueError("it is not a string")
-        return parse(value, tensors.__contains__)
+        return parse(value, _Stored(tensors))
     except ValueError as error:
         damaged = DataLossError(f"{prefix}: the object graph cannot be parsed: {error}")
         raise _located(damaged, path=prefix, key=KEY) from error
 
 
-def parse(message: bytes, is_stored: Callable[[str], bool] = lambda key: True) -> ObjectGraph:
+class _Stored:
+    """The keys of a checkpoint that belong to the key of an attribute."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        self._tensors = tensors
+
+    def __call__(self, key: str) -> tuple[str, ...]:
+        if key in self._tensors:
+            return (key,)
+        first = bisect.bisect(self._sorted, key) if key else len(self._sorted)
+        longer = itertools.takewhile(
+            lambda name: name.startswith(key), itertools.islice(self._sorted, first, None)
+        )
+        return tuple(longer)
+
+    @functools.cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._tensors)
+
+
+def parse(
+    message: bytes, stored: Callable[[str], tuple[str, ...]] = lambda key: (key,)
+) -> ObjectGraph:
     """Parse a serialized `TrackableObjectGraph`. Raises `ValueError` where it is none.
 
-    `is_stored` says whether the checkpoint has a key.
+    `stored` says which keys of the checkpoint belong to the key of an attribute.
     """
     spans = [_span(value) for field, value in _fields(message, 0, len(message)) if field == 1]
     if not spans:
@@ -188,7 +214,7 @@ def parse(message: bytes, is_stored: Callable[[str], bool] = lambda key: True) -
     objects = []
     records = len(spans)
     for start, stop in spans:
-        item = _object(message, start, stop, is_stored) if start < stop else _NOTHING
+        item = _object(message, start, stop, stored) if start < stop else _NOTHING
         records += len(item.children) + len(item.attributes) + len(item.slots)
         if records > _MAX_RECORDS:
             raise ValueError(f"it has more than {_MAX_RECORDS:,} parts")
@@ -205,7 +231,7 @@ def parse(message: bytes, is_stored: Callable[[str], bool] = lambda key: True) -
 _NOTHING: Final = Object({}, (), ())
 
 
-def _object(message: bytes, at: int, end: int, is_stored: Callable[[str], bool]) -> Object:
+def _object(message: bytes, at: int, end: int, stored: Callable[[str], tuple[str, ...]]) -> Object:
     children: dict[str, int] = {}
     attributes, slots = [], []
     registered_saver = None
@@ -215,7 +241,7 @@ def _object(message: bytes, at: int, end: int, is_stored: Callable[[str], bool])
             children[texts[2]] = numbers[1]
         elif field == 2:
             _, (_, name, full_name, key) = _record(message, value)
-            attributes.append(Attribute(name, full_name, key, is_stored(key)))
+            attributes.append(Attribute(name, full_name, key, stored(key)))
         elif field == 3:
             numbers, texts = _record(message, value, numbers=(1, 3))
             slots.append(Slot(texts[2], numbers[1], numbers[3]))
