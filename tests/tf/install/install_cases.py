@@ -13,7 +13,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 v1 = tf.compat.v1
-v1.disable_eager_execution()
+if {graph_mode}:
+    v1.disable_eager_execution()
 
 def ours(saver):
     return type(saver).__module__.startswith("ckptfast.")
@@ -38,10 +39,11 @@ def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run(program: str, folder: Path, *arguments: str) -> str:
+def run(program: str, folder: Path, *arguments: str, graph_mode: bool = True) -> str:
     """What a program prints; it has `tf`, `v1` and `np`. It fails as the test does: by `assert`."""
     path = folder / "program.py"
-    path.write_text(PREAMBLE + textwrap.dedent(program))
+    preamble = PREAMBLE.replace("{graph_mode}", str(graph_mode))
+    path.write_text(preamble + textwrap.dedent(program))
     result = python(str(path), *arguments, folder=folder)
     assert result.returncode == 0, result.stderr
     return result.stdout

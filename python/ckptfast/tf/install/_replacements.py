@@ -14,6 +14,7 @@ from tensorflow.python.training import checkpoint_state_pb2
 
 from ... import _checkpoint_reader, _checkpoints, _remote
 from ..graphs import _export
+from ..saver import _config, _state_file
 
 Function = Callable[..., Any]
 
@@ -64,6 +65,28 @@ def _get_checkpoint_state(checkpoint_dir: Any, latest_filename: str | None = Non
     )
 
 
+def _update_state(
+    save_dir: Any,
+    model_checkpoint_path: str,
+    all_model_checkpoint_paths: Any = None,
+    latest_filename: str | None = None,
+    save_relative_paths: bool = False,
+    all_model_checkpoint_timestamps: Any = None,
+    last_preserved_timestamp: float | None = None,
+) -> None:
+    """What savers and managers write their state file with: on disk, if checkpoints are."""
+    _state_file.update(
+        save_dir,
+        model_checkpoint_path,
+        all_model_checkpoint_paths,
+        latest_filename,
+        all_model_checkpoint_timestamps,
+        last_preserved_timestamp,
+        relative=save_relative_paths,
+        durability=_config.options().durability,
+    )
+
+
 _OURS: dict[str, Function] = {
     "NewCheckpointReader": _checkpoint_reader.NewCheckpointReader,
     "checkpoint_exists": _checkpoints.checkpoint_exists,
@@ -77,4 +100,5 @@ _OURS: dict[str, Function] = {
     "load_variable": _checkpoint_reader.load_variable,
     "remove_checkpoint": _checkpoints.remove_checkpoint,
     "update_checkpoint_state": _checkpoints.update_checkpoint_state,
+    "update_checkpoint_state_internal": _update_state,
 }

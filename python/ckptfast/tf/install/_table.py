@@ -7,7 +7,8 @@ What is not here follows by itself. `Saver` is replaced in its constructor (see 
 `import_meta_graph`, `MonitoredTrainingSession`, `CheckpointSaverHook`, `Supervisor`, `Scaffold` and
 the SavedModel builder and loader, which all call it, get a `ckptfast.Saver`. `init_from_checkpoint`
 and `warm_start` look into checkpoints with the readers below. `write_graph` and freezing begin with
-`Graph.as_graph_def()`, which leaves nodes of ours out with or without `install()`.
+`Graph.as_graph_def()`, which leaves nodes of ours out with or without `install()`. What saves
+object graphs is replaced method by method (see `_object_classes`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ ROWS: Final = (
     Row(_MANAGEMENT, "latest_checkpoint"),
     Row(_MANAGEMENT, "remove_checkpoint"),
     Row(_MANAGEMENT, "update_checkpoint_state"),
+    Row(_MANAGEMENT, "update_checkpoint_state_internal"),
     Row(_UTILS, "checkpoints_iterator"),
     Row(_UTILS, "list_variables"),
     Row(_UTILS, "load_checkpoint"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,73 +28,88 @@ class Checkpoint(tf.train.Checkpoint):  # type: ignore[misc]
     or by `sync()`.
     """
 
-    _saver: Any
-    _async_checkpointer_impl: Any
-
     def __init__(self, root: Any = None, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
-        self._saver = _saver.TrackableSaver(self._saver._graph_view)
+        self._saver: Any = _saver.TrackableSaver(self._saver._graph_view)
 
-    def _async_checkpointer(self) -> _AsyncSaves:
-        """What TensorFlow's methods hand asynchronous saves to."""
-        if self._async_checkpointer_impl is None:
-            self._async_checkpointer_impl = _AsyncSaves(self._saver)
-        saves: _AsyncSaves = self._async_checkpointer_impl
-        saves.owner = self
-        return saves
+    def _async_checkpointer(self) -> Any:
+        return async_saves(super()._async_checkpointer, self)
 
-    def _write(self, file_prefix: str, options: Any = None) -> str:
-        if self._async_checkpointer_impl is not None and not _wants_async(options):
-            self._async_checkpointer_impl.finish()  # saves end in the order they were made
-        if options is not None and options.experimental_write_callbacks:
-            options = copy.copy(options)
-            options.experimental_write_callbacks = _state_file.durable(
-                options.experimental_write_callbacks
-            )
-        path: str = super()._write(file_prefix, options)
-        return path
+    def _write(self, file_prefix: Any, options: Any = None) -> Any:
+        return write(super()._write, self, file_prefix, options)
 
     def read(self, save_path: str | os.PathLike[str], options: Any = None) -> Any:
         """Restore a checkpoint that `write` made; see `tf.train.Checkpoint.read`."""
-        return self._after_saves(super().read, save_path, options)
+        return restore(super().read, self, save_path, options)
 
     def restore(self, save_path: str | os.PathLike[str] | None, options: Any = None) -> Any:
         """Restore a checkpoint that `save` made; see `tf.train.Checkpoint.restore`."""
-        return self._after_saves(super().restore, save_path, options)
-
-    def _after_saves(self, restore: Callable[..., Any], path: Any, options: Any) -> Any:
-        """Restore when no save is under way any more; restoring itself is never asynchronous."""
-        if self._async_checkpointer_impl is not None:
-            self._async_checkpointer_impl.join()
-        if _wants_async(options):
-            options = _synchronous(options)
-        self._checkpoint_options = None
-        return restore(path, options=options)
+        return restore(super().restore, self, save_path, options)
 
 
-class _AsyncSaves:
+# What follows takes any checkpoint of TensorFlow's class, and as `theirs` the method it replaces.
+
+
+def async_saves(theirs: Callable[[], Any], checkpoint: Any) -> Any:
+    """`Checkpoint._async_checkpointer`: what TensorFlow's methods hand asynchronous saves to."""
+    if checkpoint._async_checkpointer_impl is None:
+        checkpoint._async_checkpointer_impl = AsyncSaves(checkpoint)
+    return theirs()
+
+
+def write(theirs: Callable[..., Any], checkpoint: Any, path: Any, options: Any = None) -> Any:
+    """`Checkpoint._write`: saves end in the order they were made, each in the state file then."""
+    saves = checkpoint._async_checkpointer_impl
+    if isinstance(saves, AsyncSaves) and not _wants_async(options):
+        saves.finish()
+    if options is not None and options.experimental_write_callbacks:
+        options = copy.copy(options)
+        options.experimental_write_callbacks = _state_file.durable(
+            options.experimental_write_callbacks
+        )
+    return theirs(path, options)
+
+
+def restore(theirs: Callable[..., Any], checkpoint: Any, path: Any, options: Any = None) -> Any:
+    """`Checkpoint.restore` or `read`, when no save is under way any more.
+
+    Restoring itself is never asynchronous.
+    """
+    saves = checkpoint._async_checkpointer_impl
+    if saves is not None and not isinstance(saves, AsyncSaves):
+        return theirs(path, options=options)  # from before `install()`
+    if saves is not None:
+        saves.join()
+    if _wants_async(options):
+        options = _synchronous(options)
+    checkpoint._checkpoint_options = None
+    return theirs(path, options=options)
+
+
+class AsyncSaves:
     """The asynchronous saves of one `Checkpoint`, in the place of TensorFlow's helper."""
 
-    def __init__(self, saver: _saver.TrackableSaver) -> None:
-        self._saver = saver
+    def __init__(self, checkpoint: Any) -> None:
+        # Weak: a cycle would keep the variables until the garbage collector comes.
+        self._checkpoint = weakref.ref(checkpoint)
         self._queue = _async.SaveQueue()
-        self.owner: Any = None
 
     def save(self, file_prefix: str | os.PathLike[str], options: Any) -> str:
         """Count, and write with the state file after the checkpoint."""
         self._queue.finish()  # before the counter moves
-        number = int(self.owner.save_counter.assign_add(1, read_value=True).numpy())
+        checkpoint: Any = self._checkpoint()
+        number = int(checkpoint.save_counter.assign_add(1, read_value=True).numpy())
         options = copy.copy(options)
         callbacks = options.experimental_write_callbacks or []
         options.experimental_write_callbacks = [*callbacks, _state_file.update]
         return self._write(f"{os.fspath(file_prefix)}-{number}", options)
 
     def _write(self, file_prefix: str, options: Any) -> str:
-        owner, self.owner = self.owner, None  # no cycle that keeps the checkpoint object
+        checkpoint: Any = self._checkpoint()
         self._queue.finish()
-        shards = self._saver.snapshot(file_prefix, options)
+        shards = _saver.snapshot(checkpoint._saver, file_prefix, options)
         if shards is None:  # counted: TensorFlow writes it, and the caller waits
-            owner._write(file_prefix, _synchronous(options))
+            checkpoint._write(file_prefix, _synchronous(options))
             return file_prefix
         callbacks = list(options.experimental_write_callbacks or ())
         self._queue.put(lambda: _finish(file_prefix, shards, callbacks))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tensorflow.python.checkpoint import graph_view as graph_view_lib
+from tensorflow.python.saved_model import save as saved_model_save
 from tensorflow.python.trackable import base, converter
 
 from . import _plain
@@ -44,8 +46,7 @@ def traverse(view: Any) -> ObjectGraph:
     They ask every variable for its children and its slots. Raises `OnlyTensorFlow` where an object
     belongs to a distribution strategy, and `NotImplementedError` as TensorFlow does.
     """
-    if type(view) is not graph_view_lib.ObjectGraphView:
-        raise OnlyTensorFlow("customised object graph")
+    list_children = _lister(view)
     root = view.root
     objects = [root]
     numbers = {id(root): 0}
@@ -63,7 +64,7 @@ def traverse(view: Any) -> ObjectGraph:
         kind: Any = type(obj)
         if _has_slots(kind):
             optimizers.append(number)
-        found = children_of(obj)
+        found = list_children(obj)
         if obj is root and view.attached_dependencies:
             # A child with the name of an attached one gives way when objects are looked for.
             attached = [(reference.name, reference.ref) for reference in view.attached_dependencies]
@@ -84,6 +85,19 @@ def traverse(view: Any) -> ObjectGraph:
     children += [_NONE] * len(slots)
     variables += [_plain.variable(objects[slot.slot]) for slot in slots]
     return ObjectGraph(objects, variables, children, slots)
+
+
+def _lister(view: Any) -> Callable[[Any], list[tuple[str, Any]]]:
+    """What lists the names and children of an object without the attached ones.
+
+    Raises `OnlyTensorFlow` for a view that we do not know.
+    """
+    if type(view) is graph_view_lib.ObjectGraphView:
+        return children_of
+    if type(view) is saved_model_save._AugmentedGraphView and not view.attached_dependencies:
+        view.breadth_first_traversal()  # merges constants that are equal
+        return lambda obj: [(name, child) for name, child in view.list_children(obj)]
+    raise OnlyTensorFlow("customised object graph")
 
 
 def children_of(obj: Any) -> list[tuple[str, Any]]:

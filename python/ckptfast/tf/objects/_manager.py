@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -28,5 +29,10 @@ class CheckpointManager(tf.train.CheckpointManager):  # type: ignore[misc]
 
     def restore_or_initialize(self) -> Any:
         """Restore the latest checkpoint, one that is being written included, or call `init_fn`."""
-        self.sync()
-        return super().restore_or_initialize()
+        return restore_or_initialize(super().restore_or_initialize, self)
+
+
+def restore_or_initialize(theirs: Callable[[], Any], manager: Any) -> Any:
+    """`CheckpointManager.restore_or_initialize` of any manager, `theirs` being what it replaces."""
+    manager.sync()
+    return theirs()

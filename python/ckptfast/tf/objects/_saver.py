@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import tensorflow as tf
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
@@ -20,59 +21,75 @@ from ._layout import Layout
 from ._plain import OnlyTensorFlow
 from ._snapshot import Row
 
+_LAYOUT: Final = "_ckptfast_layout"
+"""Where a saver keeps the layout of its last save."""
+
 
 class TrackableSaver(checkpoint_lib.TrackableSaver):  # type: ignore[misc]
     """Saves and restores the object graph of one `Checkpoint`."""
 
-    def __init__(self, graph_view: Any) -> None:
-        super().__init__(graph_view)
-        self._layout: Layout | None = None
-
-    def save(
-        self,
-        file_prefix: Any,
-        checkpoint_number: Any = None,
-        session: Any = None,
-        options: Any = None,
-    ) -> Any:
+    def save(self, *arguments: Any, **keywords: Any) -> Any:
         """Write the checkpoint `file_prefix`, numbered if `checkpoint_number` is true."""
-        if checkpoint_number:
-            file_prefix = f"{file_prefix}-{int(checkpoint_number)}"
-        shards = self.snapshot(file_prefix, options)
-        if shards is None:
-            return super().save(file_prefix, None, session, options)
-        write(file_prefix, shards)
-        return file_prefix
+        return save(super().save, self, *arguments, **keywords)
 
-    def snapshot(self, file_prefix: Any, options: Any) -> list[list[Row]] | None:
-        """The rows of each data file; `None`, counted, where TensorFlow has to save."""
-        try:
-            _check_context(file_prefix)
-            if options is not None and options.experimental_io_device:
-                _plain.check_device(options.experimental_io_device)
-            if self._object_map is not None:
-                raise OnlyTensorFlow("mapped objects")
-            graph = _graph.traverse(self._graph_view)
-            if self._layout is None or not self._layout.describes(graph):
-                self._layout = Layout(graph)
-            policy = None if options is None else options.experimental_sharding_callback
-            return _snapshot.take(graph, self._layout, policy)
-        except OnlyTensorFlow as reason:
-            _stats.count_fallback(f"object-based save: {reason}")
-            return None
-
-    def restore(self, save_path: Any, options: Any = None) -> Any:
+    def restore(self, *arguments: Any, **keywords: Any) -> Any:
         """Restore the checkpoint at `save_path`, now and in objects that are made later."""
-        if save_path is None:
-            return super().restore(save_path, options)
-        try:
-            _check_context(save_path)
-            if options is not None and options.experimental_io_device:
-                _plain.check_device(options.experimental_io_device)
-        except OnlyTensorFlow as reason:
-            _stats.count_fallback(f"object-based restore: {reason}")
-            return super().restore(save_path, options)
-        return _restore.restore(self._graph_view, save_path, options)
+        return restore(super().restore, self, *arguments, **keywords)
+
+
+# What follows takes any saver of TensorFlow's class, and as `theirs` the method that it replaces.
+
+
+def save(
+    theirs: Callable[..., Any],
+    saver: Any,
+    file_prefix: Any,
+    checkpoint_number: Any = None,
+    session: Any = None,
+    options: Any = None,
+) -> Any:
+    """`TrackableSaver.save`."""
+    if checkpoint_number:
+        file_prefix = f"{file_prefix}-{int(checkpoint_number)}"
+    shards = snapshot(saver, file_prefix, options)
+    if shards is None:
+        return theirs(file_prefix, None, session, options)
+    write(file_prefix, shards)
+    return file_prefix
+
+
+def snapshot(saver: Any, file_prefix: Any, options: Any) -> list[list[Row]] | None:
+    """The rows of each data file; `None`, counted, where TensorFlow has to save."""
+    try:
+        _check_context(file_prefix)
+        if options is not None and options.experimental_io_device:
+            _plain.check_device(options.experimental_io_device)
+        if saver._object_map is not None:
+            raise OnlyTensorFlow("mapped objects")
+        graph = _graph.traverse(saver._graph_view)
+        layout: Layout | None = vars(saver).get(_LAYOUT)
+        if layout is None or not layout.describes(graph):
+            layout = Layout(graph)
+            setattr(saver, _LAYOUT, layout)
+        policy = None if options is None else options.experimental_sharding_callback
+        return _snapshot.take(graph, layout, policy)
+    except OnlyTensorFlow as reason:
+        _stats.count_fallback(f"object-based save: {reason}")
+        return None
+
+
+def restore(theirs: Callable[..., Any], saver: Any, save_path: Any, options: Any = None) -> Any:
+    """`TrackableSaver.restore`."""
+    if save_path is None:
+        return theirs(save_path, options)
+    try:
+        _check_context(save_path)
+        if options is not None and options.experimental_io_device:
+            _plain.check_device(options.experimental_io_device)
+    except OnlyTensorFlow as reason:
+        _stats.count_fallback(f"object-based restore: {reason}")
+        return theirs(save_path, options)
+    return _restore.restore(saver._graph_view, save_path, options)
 
 
 def _check_context(path: Any) -> None:

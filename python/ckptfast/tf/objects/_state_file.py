@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
-from tensorflow.python.checkpoint import checkpoint_management
 
-from ... import _checkpoints, _remote
-from ..saver import _config
+from ..saver import _config, _state_file
 
 Callback = Callable[..., object]
 
@@ -37,23 +34,13 @@ def write(
 
     Raises `RuntimeError` if the checkpoint has the name of the state file.
     """
-    if _remote.is_remote(directory):
-        checkpoint_management.update_checkpoint_state_internal(
-            directory, newest, list(paths), None, timestamps, last_preserved, True
-        )
-        return
-    given: dict[str, Any] = {
-        "all_model_checkpoint_timestamps": timestamps,
-        "last_preserved_timestamp": last_preserved,
-    }
-    _checkpoints.update_checkpoint_state(
+    _state_file.update(
         directory,
-        _relative(newest, directory),
-        [_relative(path, directory) for path in paths],
+        newest,
+        paths,
+        None,
+        timestamps,
+        last_preserved,
+        relative=True,
         durability=_config.options().durability,
-        **given,
     )
-
-
-def _relative(path: str, directory: str) -> str:
-    return os.path.relpath(path, directory or None) if os.path.isabs(path) else path

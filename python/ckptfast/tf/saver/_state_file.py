@@ -1,4 +1,4 @@
-"""The state file that `Saver.save` keeps, with paths as TensorFlow writes them."""
+"""The state file that savers and managers keep, with paths as TensorFlow writes them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ._config import Durability
 def update(
     directory: str,
     newest: str,
-    all_paths: Sequence[str],
-    latest_filename: str,
+    all_paths: Sequence[str] | None,
+    latest_filename: str | None = None,
+    timestamps: Sequence[float] | None = None,
+    last_preserved: float | None = None,
     *,
     relative: bool,
     durability: Durability,
@@ -24,20 +26,23 @@ def update(
 
     Raises `RuntimeError` if the checkpoint has the name of the state file.
     """
+    all_paths = None if all_paths is None else list(all_paths)
     if _remote.is_remote(directory):
         checkpoint_management.update_checkpoint_state_internal(
-            save_dir=directory,
-            model_checkpoint_path=newest,
-            all_model_checkpoint_paths=list(all_paths),
-            latest_filename=latest_filename,
-            save_relative_paths=relative,
+            directory, newest, all_paths, latest_filename, relative, timestamps, last_preserved
         )
         return
     if relative:
         newest = _relative(newest, directory)
-        all_paths = [_relative(path, directory) for path in all_paths]
+        all_paths = [_relative(path, directory) for path in all_paths or ()]
     _checkpoints.update_checkpoint_state(
-        directory, newest, all_paths, latest_filename, durability=durability
+        directory,
+        newest,
+        all_paths,
+        latest_filename,
+        timestamps,
+        last_preserved,
+        durability=durability,
     )
 
 
