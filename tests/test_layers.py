@@ -33,6 +33,8 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     ("_native", "errors"),
     (
         "_moving_averages",
+        "_patterns",
+        "_slots",
         "_warnings",
         "_threads",
         "_stats",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from .tf import RestoreReport, restore
+    from .tf._initial import uninitialized
     from .tf.graphs._export import export_meta_graph
     from .tf.graphs._files import import_graph_def, write_graph
     from .tf.graphs._import import import_meta_graph
@@ -79,6 +80,7 @@ _HOMES = {
     "UnsupportedError": "errors",
     "RestoreReport": "tf",
     "restore": "tf",
+    "uninitialized": "tf._initial",
     "export_meta_graph": "tf.graphs._export",
     "import_graph_def": "tf.graphs._files",
     "write_graph": "tf.graphs._files",
@@ -132,6 +134,7 @@ __all__ = [
     "restore",
     "save",
     "stats",
+    "uninitialized",
     "uninstall",
     "update_checkpoint_state",
     "verify",

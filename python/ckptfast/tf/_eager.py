@@ -13,9 +13,9 @@ from tensorflow.python.training.saving import saveable_object
 
 from .. import _dtypes, _stats
 from .._bundle import Reader
-from . import _saveables, _session, _values, _variables
+from . import _saveables, _session, _sites, _values, _variables
 from ._plan import Match
-from ._targets import Box, Part, Target
+from ._targets import Box, Corner, Part, Target
 from ._values import Value
 
 # Codes and bits of DLPack for the types that TensorFlow takes from it, by DataType name.
@@ -116,6 +116,9 @@ def _give(match: Match, tensors: list[Any]) -> None:
     sink = match.target.sink
     if isinstance(sink, saveable_object.SaveableObject):
         sink.restore(tensors, None)
+    elif isinstance(sink, Corner):
+        with tf.device(sink.variable.device):
+            _sites.assign_corner(sink.variable.handle, sink.length, tensors[0])
     else:
         with tf.device(sink.device):
             tf.raw_ops.AssignVariableOp(resource=sink.handle, value=tensors[0])

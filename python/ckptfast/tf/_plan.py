@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,7 +10,9 @@ from typing import NamedTuple
 from .. import _dtypes, _object_graph
 from .._bundle import Reader
 from ..errors import CheckpointError, NotFoundError, _located
+from . import _corners
 from ._mismatch import InvalidArgumentError
+from ._names import Names
 from ._report import Mismatch
 from ._targets import Box, Part, Shape, Target
 from ._variables import slices_by_name
@@ -43,31 +44,71 @@ class Plan:
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
     mismatched: list[Mismatch] = field(default_factory=list)
     unexpected: tuple[str, ...] = ()
+    sliced: list[Mismatch] = field(default_factory=list)
+    corners: list[Match] = field(default_factory=list)
+    """Assignments of the first rows of variables that have more: they need a value before it."""
+    grown: list[Target] = field(default_factory=list)
+    """Those variables, and parts of them for which nothing is stored."""
+    absent: list[Target] = field(default_factory=list)
+    """The targets that something is `missing` for."""
 
     @property
     def restored(self) -> tuple[str, ...]:
-        """The names of what is assigned, each once."""
+        """The names of what is assigned whole, each once."""
         names = (part.name for match in self.matches for part in match.target.parts)
-        return tuple(dict.fromkeys(names))
+        sliced = {mismatch.name for mismatch in self.sliced}
+        return tuple(name for name in dict.fromkeys(names) if name not in sliced)
 
 
-def plan(reader: Reader, targets: Sequence[Target]) -> Plan:
-    """Look every part of every target up. A target is assigned whole or not at all."""
-    index = _Index(reader)
+def plan(
+    reader: Reader, targets: Sequence[Target], names: Names | None = None, *, slices: bool = False
+) -> Plan:
+    """Look every part of every target up. A target is assigned whole or not at all.
+
+    With `slices`, of a variable that has more or fewer rows than its tensor, those rows are that
+    both have.
+    """
+    index = _Index(reader, names or Names(reader))
     result = Plan()
     asked_for = {_object_graph.KEY}
     for target in _with_slices(index, targets):
         sources = []
         for part in target.parts:
-            keys = index.keys(part.name)
+            keys = index.names.keys(part.name)
             asked_for.update(keys)
+            asked_for.update(index.names.beside(part.name))
+            if slices and _slice(index, result, target, keys):
+                break
             source = _source(index, result, part, keys)
             if source is not None:
                 sources.append(source)
+            elif not keys and target not in result.absent[-1:]:
+                result.absent.append(target)
         if len(sources) == len(target.parts):
             result.matches.append(Match(target, tuple(sources)))
     result.unexpected = tuple(key for key in reader if key not in asked_for)
     return result
+
+
+def _slice(index: _Index, result: Plan, target: Target, keys: list[str]) -> bool:
+    """Plan the common rows of a variable and its tensor, if that is how they differ."""
+    if len(target.parts) != 1 or len(keys) != 1:
+        return False
+    (part,), (key,) = target.parts, keys
+    mismatch = index.mismatch(part, key)
+    box = _corners.common(part, index.shape(key)) if index.dtype(key) == part.dtype else None
+    if mismatch is None or box is None:
+        return False
+    if mismatch.name not in [known.name for known in result.sliced]:
+        result.sliced.append(mismatch)
+    narrowed = _corners.narrowed(target, box.length)
+    if narrowed is target:
+        result.matches.append(Match(target, (Source(key, box),)))
+        return True
+    result.grown.append(target)
+    if 0 not in box.length:
+        result.corners.append(Match(narrowed, (Source(key, box),)))
+    return True
 
 
 def _source(index: _Index, result: Plan, part: Part, keys: list[str]) -> Source | None:
@@ -88,8 +129,18 @@ def _source(index: _Index, result: Plan, part: Part, keys: list[str]) -> Source 
     return Source(key, box)
 
 
-def error_of(reader: Reader, result: Plan) -> CheckpointError | None:
-    """The one error that lists everything that does not fit; `None` if everything does."""
+def error_of(
+    reader: Reader, result: Plan, *, missing: bool = True, mismatched: bool = True
+) -> CheckpointError | None:
+    """The one error that lists everything that does not fit; `None` if everything does.
+
+    `missing` and `mismatched` say what counts.
+    """
+    result = Plan(
+        missing=result.missing if missing else [],
+        ambiguous=result.ambiguous if missing else {},
+        mismatched=result.mismatched if mismatched else [],
+    )
     lines = list(_complaints(reader, result))
     if not lines:
         return None
@@ -97,7 +148,7 @@ def error_of(reader: Reader, result: Plan) -> CheckpointError | None:
     head = f"{len(lines)} of the variables cannot be restored from {reader.prefix}:"
     tail = (
         "Nothing was assigned. strict=False restores the variables that fit; "
-        "var_list={name in the checkpoint: variable} says which tensor goes where."
+        "rename={name in the checkpoint: name of the variable} says which tensor goes where."
     )
     kind = NotFoundError if absent else InvalidArgumentError
     error = kind("\n".join([head, *(f"  {line}" for line in lines), tail]))
@@ -120,30 +171,19 @@ def _complaints(reader: Reader, result: Plan) -> Iterator[str]:
 class _Index:
     """The checkpoint's index, asked by the names of variables."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, names: Names) -> None:
         self._reader = reader
+        self.names = names
 
-    @functools.cached_property
-    def _keys_by_name(self) -> dict[str, list[str]]:
-        graph = self._reader.objects
-        return {} if graph is None else graph.keys_by_name()
-
-    def keys(self, name: str) -> list[str]:
-        """The stored tensors that may be meant by `name`: one, unless it is missing or unclear."""
-        if self.number(name) >= 0:
-            return [name]
-        return [key for key in self._keys_by_name.get(name, ()) if self.number(key) >= 0]
-
-    def number(self, key: str) -> int:
-        """The position of a key in the index, -1 if it is not there."""
-        return self._reader._native.find(key)
+    def dtype(self, key: str) -> int:
+        return self._reader._signatures[self.names.number(key)][0]
 
     def shape(self, key: str) -> tuple[int, ...]:
-        return self._reader._signatures[self.number(key)][1]
+        return self._reader._signatures[self.names.number(key)][1]
 
     def mismatch(self, part: Part, key: str) -> Mismatch | None:
         """What differs between a variable and its tensor. Types are never converted."""
-        dtype, stored = self._reader._signatures[self.number(key)]
+        dtype, stored = self._reader._signatures[self.names.number(key)]
         if dtype != part.dtype:
             return Mismatch(part.name, _dtypes.name(part.dtype), _dtypes.name(dtype))
         if part.box is not None:
@@ -175,12 +215,12 @@ def _with_slices(index: _Index, targets: Sequence[Target]) -> Iterable[Target]:
     They are when the checkpoint has a tensor of the common name, none of their own names, and the
     sizes along exactly one axis add up to its shape.
     """
-    absent = [target for target in targets if not index.keys(target.parts[0].name)]
+    absent = [target for target in targets if not index.names.keys(target.parts[0].name)]
     if not absent:
         return targets
     renamed: dict[int, Target] = {}
     for name, slices in slices_by_name(absent).items():
-        keys = index.keys(name)
+        keys = index.names.keys(name)
         if len(keys) == 1:
             boxes = _boxes(index.shape(keys[0]), [item.parts[0].shape for item in slices])
             for target, box in zip(slices, boxes, strict=False):

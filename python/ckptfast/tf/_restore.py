@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from .. import _stats
 from .._bundle import Backend, Reader, open_private, while_replaced
+from .._patterns import Patterns, Rename
 from ..errors import CheckpointError
-from . import _assign, _eager, _plan, _session, _tensorflow_ops, _values
+from . import _apply, _choice, _eager, _initial, _plan, _session
 from ._errors import combined
-from ._plan import Match
+from ._names import Names, NewNames
+from ._plan import Plan
 from ._report import RestoreReport
 from ._targets import Target
 from ._variables import graph_targets
+
+OnMissing = Literal["error", "skip", "initialize"]
+OnMismatch = Literal["error", "skip", "slice"]
+
+
+class _Policy(NamedTuple):
+    """What becomes of the variables that do not fit."""
+
+    missing: str
+    mismatch: str
 
 
 def restore(
@@ -25,9 +36,15 @@ def restore(
     path: str | bytes | os.PathLike[Any],
     var_list: Any = None,
     *,
+    include: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Rename | None = None,
+    on_missing: OnMissing | None = None,
+    on_mismatch: OnMismatch | None = None,
+    strict: bool = True,
+    moving_averages: bool = False,
     verify: bool = True,
     copy: bool | None = None,
-    strict: bool = True,
     backend: Backend = "auto",
 ) -> RestoreReport:
     """Restore variables from a checkpoint, of a name-based or an object-based one.
@@ -39,12 +56,30 @@ def restore(
     - `var_list`: what to restore, as for `tf.compat.v1.train.Saver`: a list of variables, or a
       mapping from names in the checkpoint to variables. By default everything that `Saver()` would
       save; of a graph without collections, every variable.
+    - `include`, `exclude`: which of those variables, by their names: one pattern or several. A
+      string is a name, a scope ("conv1/", with the "/"), or a glob (`*`, `?`, `[…]`); a compiled
+      regular expression is searched for; a function is asked. An exact name beats any other
+      pattern on the other side, else `exclude` wins. The word ":slots" in `exclude` stands for the
+      variables of optimizers.
+    - `rename`: a mapping from names in the checkpoint to names of variables, or a function from one
+      to the other. `None` as the new name drops a tensor. Keys may be names, scopes
+      (`{"vgg/": "backbone/"}`; "/" is the root), globs (each `*` of the new name is what the
+      wildcard in its place matched) and regular expressions (`\\1` in the new name). An exact name
+      beats a scope, the longest scope the others; a tensor that was given a name beats one that
+      has it. Two tensors that become one variable are a `ValueError`.
+    - `on_missing`: what becomes of a variable that the checkpoint lacks: "error", "skip" leaves it
+      as it is, "initialize" gives it its initial value, after those it depends on. In eager mode
+      variables have theirs from the beginning, so there it is the same as "skip".
+    - `on_mismatch`: of one whose tensor has another type or shape: "error", "skip", or "slice",
+      which restores the rows that both have, where shapes differ in one dimension alone (a larger
+      or smaller vocabulary). Further rows keep what they hold, or get initial values.
+    - `strict`: `False` stands for "skip" in both, wherever they do not say otherwise. Keys that no
+      variable asks for are never an error.
+    - `moving_averages`: a variable that `tf.train.ExponentialMovingAverage` averaged gets its
+      average (`NAME/ExponentialMovingAverage`), any other its own value.
     - `verify`: compare all bytes with their checksums before the first assignment.
     - `copy`: `None` lets variables use the pages of the mapped file (below). `True` reads into
       memory that depends on nothing. `False` never copies, and fails where it would have to.
-    - `strict`: whether a variable that the checkpoint lacks, or has with another type or shape, is
-      an error. Otherwise the variables that fit are restored, and the report names the others.
-      Keys that no variable asks for are never an error.
     - `backend`: "mmap" maps data files, "pread" reads them, "auto" chooses by the file system.
 
     Names, types and shapes are checked for all variables, and the bytes too, before anything is
@@ -68,16 +103,25 @@ def restore(
     `FileNotFoundError` (also a `tf.errors.NotFoundError`) when there is no checkpoint.
     """
     session = _session.unwrap(sess) if sess is not None else None
-    targets = _wanted(session, var_list)
+    policy = _policy(on_missing, on_mismatch, strict=strict)
+    choice = _choice.choose(_wanted(session, var_list), include, exclude)
 
     def read() -> RestoreReport:
         begin = time.perf_counter()
         with open_private(path, verify=verify, copy=copy, backend=backend) as reader:
-            plan = _plan.plan(reader, targets)
-            error = _plan.error_of(reader, plan) if strict else None
+            names = _names(reader, rename, policy, moving_averages=moving_averages)
+            plan = _plan.plan(reader, choice.targets, names, slices=policy.mismatch == "slice")
+            error = _plan.error_of(
+                reader,
+                plan,
+                missing=policy.missing == "error",
+                mismatched=policy.mismatch != "skip",
+            )
             if error is not None:
                 raise error
-            nbytes = _assign_all(session, reader, plan.matches, verify=verify)
+            absent = plan.absent if policy.missing == "initialize" and session is not None else []
+            nbytes, new = _apply.apply(session, reader, plan, initialize=absent, verify=verify)
+            skipped = _skipped(plan, new) | choice.left
             return RestoreReport(
                 path=reader.prefix,
                 restored=plan.restored,
@@ -86,6 +130,12 @@ def restore(
                 mismatched=tuple(plan.mismatched),
                 nbytes=nbytes,
                 seconds=time.perf_counter() - begin,
+                renamed=_renamed(names, plan),
+                averaged=tuple(name for name in _values_of(plan) if names.is_average(name)),
+                sliced=tuple(plan.sliced),
+                skipped=skipped,
+                initialized=_names_of(new),
+                uninitialized=_uninitialized(session, [*choice.targets, *choice.others], skipped),
             )
 
     try:
@@ -104,28 +154,63 @@ def _wanted(session: Any, var_list: Any) -> list[Target]:
     return _eager.eager_targets(var_list)
 
 
-def _assign_all(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
-    if not matches:
-        return 0
-    if session is None:
-        return _eager.assign(reader, matches, verify=verify)
-    if _session.is_remote(session):
-        return _assign_remote(session, reader, matches, verify=verify)
-    opaque = [match for match in matches if _values.has_variant(match)]
-    fed = [match for match in matches if not _values.has_variant(match)]
-    if opaque:
-        _tensorflow_ops.prepare(session.graph, opaque)
-        if verify:
-            _values.verify(reader, [source for match in opaque for source in match.sources])
-    total = _assign.assign(session, reader, fed, verify=verify) if fed else 0
-    if opaque:
-        total += _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
-    return total
+def _policy(
+    on_missing: OnMissing | None, on_mismatch: OnMismatch | None, *, strict: bool
+) -> _Policy:
+    if on_missing not in (None, "error", "skip", "initialize"):
+        raise ValueError(f"on_missing is 'error', 'skip' or 'initialize', not {on_missing!r}")
+    if on_mismatch not in (None, "error", "skip", "slice"):
+        raise ValueError(f"on_mismatch is 'error', 'skip' or 'slice', not {on_mismatch!r}")
+    default = "error" if strict else "skip"
+    return _Policy(on_missing or default, on_mismatch or default)
 
 
-def _assign_remote(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
-    """By TensorFlow's operations, in which the workers read the files; else values are sent."""
-    if _tensorflow_ops.can_restore(session.graph, reader, matches):
-        return _tensorflow_ops.restore(session, reader, matches, "remote session")
-    _stats.count_fallback("remote session, values sent")
-    return _assign.assign(session, reader, matches, verify=verify, local=False)
+def _names(
+    reader: Reader, rename: Rename | None, policy: _Policy, *, moving_averages: bool
+) -> Names:
+    if rename is None and not moving_averages:
+        return Names(reader)
+    names = NewNames(reader, rename, moving_averages=moving_averages)
+    if names.unused and policy.missing == "error":
+        raise reader._missing(names.unused[0])
+    return names
+
+
+def _names_of(targets: Iterable[Target]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.name for target in targets for part in target.parts))
+
+
+def _values_of(plan: Plan) -> tuple[str, ...]:
+    """The names of all variables that the plan gives values to, whole or in part."""
+    return _names_of(match.target for match in [*plan.matches, *plan.corners])
+
+
+def _renamed(names: Names, plan: Plan) -> dict[str, str]:
+    found = {name: names.renamed(name) for name in _values_of(plan)}
+    return {name: old for name, old in found.items() if old is not None}
+
+
+def _skipped(plan: Plan, initialized: Iterable[Target]) -> dict[str, str]:
+    """The names of the variables that were asked for and left alone, each with the reason."""
+    done = {*plan.restored, *_names_of(initialized)}
+    reasons = dict.fromkeys(plan.missing, "not in the checkpoint")
+    reasons |= dict.fromkeys(plan.ambiguous, "several objects of that name were saved")
+    for mismatch in plan.mismatched:
+        reasons[mismatch.name] = "another type or shape"
+    return {name: reason for name, reason in reasons.items() if name not in done}
+
+
+def _uninitialized(
+    session: Any, targets: Iterable[Target], skipped: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Those of the skipped variables that have no value yet, as far as the graph can tell."""
+    if session is None or not skipped:
+        return ()
+    left = [
+        target
+        for target in targets
+        if isinstance(target.sink, tf.Tensor) and target.parts[0].name in skipped
+    ]
+    handles = [target.sink for target in left]
+    empty = set(map(id, _initial.without_value(session, handles, may_add=False)))
+    return _names_of(target for target in left if id(target.sink) in empty)

@@ -20,7 +20,7 @@ from tensorflow.python.training.saving.saveable_object import SaveableObject
 
 from .. import _dtypes
 from ._kept import kept, lock
-from ._targets import Target
+from ._targets import Corner, Target
 
 _ASSIGNMENTS = frozenset({"Assign", "AssignVariableOp"})
 _RESTORES = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
@@ -68,7 +68,7 @@ def _find(graph: Any, known: _Sites, target: Target) -> Site:
 def _keeps(target: Target) -> bool:
     """Resource variables in the memory of this machine do; strings have a form of their own."""
     sink = target.sink
-    if isinstance(sink, SaveableObject) or target.parts[0].dtype == _dtypes.STRING:
+    if isinstance(sink, SaveableObject | Corner) or target.parts[0].dtype == _dtypes.STRING:
         return False
     return bool(sink.dtype == tf.resource) and _is_host(sink.device)
 
@@ -83,7 +83,7 @@ _Assignment = tuple[Any, tuple[Any, ...]]
 
 def _existing(known: _Sites, target: Target) -> _Assignment | None:
     """The best assignment in the graph: first one whose value no other variable's site feeds."""
-    if isinstance(target.sink, SaveableObject):
+    if isinstance(target.sink, SaveableObject | Corner):
         return None
     return min(
         _assignments(target.sink),
@@ -130,8 +130,10 @@ def _added(graph: Any, target: Target) -> _Assignment:
             f"the graph has no operation that assigns {name}, and it is finalized, so none can be "
             "added: restore once before graph.finalize(), or build a Saver before it"
         )
+    from .saver._graph_nodes import building  # it is loaded after this module
+
     sink = target.sink
-    with graph.as_default(), graph.control_dependencies(None), graph.name_scope("ckptfast/assign"):
+    with building(graph, "assign"):
         values = tuple(
             tf.compat.v1.placeholder(tf.as_dtype(part.dtype), part.shape) for part in target.parts
         )
@@ -144,8 +146,21 @@ def _added(graph: Any, target: Target) -> _Assignment:
 
 def assignment(handle: Any, value: Any) -> Any:
     """A new operation that assigns `value` to the variable of `handle`, where that variable is."""
+    if isinstance(handle, Corner):
+        with ops.colocate_with(handle.variable.op, ignore_existing=True):
+            return assign_corner(handle.variable, handle.length, value)
     with ops.colocate_with(handle.op, ignore_existing=True):
         if handle.dtype == tf.resource:
             return tf.raw_ops.AssignVariableOp(resource=handle, value=value)
         whole = handle.shape.is_fully_defined()
         return tf.raw_ops.Assign(ref=handle, value=value, validate_shape=whole)
+
+
+def assign_corner(variable: Any, length: tuple[int, ...], value: Any) -> Any:
+    """Assign the first `length` rows (columns, …) of a variable, in its own memory."""
+    kind = tf.raw_ops.StridedSliceAssign
+    if variable.dtype == tf.resource:
+        kind = tf.raw_ops.ResourceStridedSliceAssign
+    return kind(
+        ref=variable, begin=[0] * len(length), end=length, strides=[1] * len(length), value=value
+    )

@@ -39,12 +39,23 @@ class Part(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
+class Corner:
+    """The first rows (columns, …) of a variable, as a sink: `length` counts them per dimension.
+
+    `variable` is what the sink of the whole variable would be. The rest keeps its value.
+    """
+
+    variable: Any
+    length: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
 class Target:
     """Something that is assigned in one piece.
 
     `sink` says where its values go: the handle of a resource variable or the output of a reference
-    variable (tensors of the graph), a `tf.Variable` (eager), or a `SaveableObject`, the only one
-    with other than a single part.
+    variable (tensors of the graph), a `tf.Variable` (eager), a `Corner` of one of these, or a
+    `SaveableObject`, the only one with other than a single part.
     """
 
     parts: tuple[Part, ...]

@@ -78,20 +78,21 @@ def _known(graph: Any) -> dict[Any, Any]:
 
 def _signature(matches: Sequence[Match]) -> tuple[Any, ...]:
     return tuple(
-        (id(match.target.sink), source.key, part.box)
+        (id(match.target.sink), source.key, source.box)
         for match in matches
-        for part, source in zip(match.target.parts, match.sources, strict=True)
+        for source in match.sources
     )
 
 
 def _build(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:
     parts = [part for match in matches for part in match.target.parts]
+    sources = [source for match in matches for source in match.sources]
     with graph.as_default(), graph.control_dependencies(None), graph.name_scope("ckptfast/restore"):
         file = tf.compat.v1.placeholder(tf.string, [], name="prefix")
         values = tf.raw_ops.RestoreV2(
             prefix=file,
-            tensor_names=[source.key for match in matches for source in match.sources],
-            shape_and_slices=["" if part.box is None else part.box.spec for part in parts],
+            tensor_names=[source.key for source in sources],
+            shape_and_slices=["" if source.box is None else source.box.spec for source in sources],
             dtypes=[tf.as_dtype(part.dtype) for part in parts],
         )
         # One node before the assignments: none runs unless every tensor was read.

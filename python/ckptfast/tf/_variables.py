@@ -108,13 +108,16 @@ def _everything(graph: Any) -> Iterator[Any]:
     if known:
         yield from known
     else:
-        local = {id(_handle_of(item)) for item in graph.get_collection(_KEYS.LOCAL_VARIABLES)}
-        for op in graph.get_operations():
-            if op.type == _RESOURCE_OP or op.type in REFERENCE_OPS:
-                tensor = op.outputs[0]
-                if id(tensor) not in local:
-                    yield tensor
+        local = {id(handle_of(item)) for item in graph.get_collection(_KEYS.LOCAL_VARIABLES)}
+        yield from (handle for handle in handles_in(graph) if id(handle) not in local)
     yield from graph.get_collection(_KEYS.SAVEABLE_OBJECTS)
+
+
+def handles_in(graph: Any) -> Iterator[Any]:
+    """The tensors that stand for variables, of all operations of a graph that hold one."""
+    for op in graph.get_operations():
+        if op.type == _RESOURCE_OP or op.type in REFERENCE_OPS:
+            yield op.outputs[0]
 
 
 def _targets(graph: Any, name: str | None, item: Any) -> Iterator[Target]:
@@ -149,7 +152,7 @@ def check_slices(items: Iterable[Any]) -> None:
         raise ValueError(f"slices of different variables in one list: {', '.join(sorted(names))}")
 
 
-def _handle_of(variable: Any) -> Any:
+def handle_of(variable: Any) -> Any:
     """The tensor that stands for the variable itself, not for its value."""
     if isinstance(variable, ref_variable.RefVariable):
         return variable._ref()
@@ -162,7 +165,7 @@ def _variable(graph: Any, name: str | None, variable: Any) -> Target:
             f"variable {variable.name!r} was created eagerly: it belongs to no session; "
             "restore it with sess=None"
         )
-    handle = _handle_of(variable)
+    handle = handle_of(variable)
     if handle.graph is not graph:
         raise ValueError(f"variable {variable.name!r} is not in the graph of the session")
     box = slice_of(variable)

@@ -1,0 +1,123 @@
+"""What a checkpoint has for the names of variables: its keys, as they are or renamed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection
+
+from .. import _moving_averages, _object_graph, _patterns
+from .._bundle import Reader
+
+
+class Names:
+    """The names of a checkpoint's tensors.
+
+    Those are its keys, and in an object-based checkpoint also the plain names that the variables
+    had when they were saved.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @functools.cached_property
+    def keys_by_name(self) -> dict[str, list[str]]:
+        """Of an object-based checkpoint, the keys for each plain name."""
+        graph = self._reader.objects
+        return {} if graph is None else graph.keys_by_name()
+
+    def origin(self, name: str) -> str | None:
+        """What the checkpoint calls the variable `name`; `None` if certainly nothing."""
+        return name
+
+    def keys(self, name: str) -> list[str]:
+        """The stored tensors that may be meant by `name`: one, unless it is missing or unclear."""
+        origin = self.origin(name)
+        if origin is None:
+            return []
+        if self.number(origin) >= 0:
+            return [origin]
+        return [key for key in self.keys_by_name.get(origin, ()) if self.number(key) >= 0]
+
+    def beside(self, name: str) -> list[str]:
+        """Keys that belong to a variable, though its value comes from another."""
+        return []
+
+    def renamed(self, name: str) -> str | None:
+        """The checkpoint's name for a variable where a renaming gave it another; else `None`."""
+        return None
+
+    def is_average(self, name: str) -> bool:
+        """Whether the variable's value comes from a shadow variable."""
+        return False
+
+    def number(self, key: str) -> int:
+        """The position of a key in the index, -1 if it is not there."""
+        return self._reader._native.find(key)
+
+
+class NewNames(Names):
+    """Names after a renaming, and with moving averages in the place of what they average."""
+
+    def __init__(
+        self, reader: Reader, rename: _patterns.Rename | None, *, moving_averages: bool
+    ) -> None:
+        super().__init__(reader)
+        self._averages = moving_averages
+        self._stored = {*reader, *self.keys_by_name} - {_object_graph.KEY, ""}
+        # By new name: how the best entry matched, and the names that it matched.
+        self._origins: dict[str, tuple[int, list[str]]] = {}
+        self._is_renamed = rename is not None
+        self.unused: list[str] = []
+        """Entries of the renaming that match nothing in the checkpoint."""
+        if rename is not None:
+            renames = _patterns.Renames(rename)
+            for name in sorted(self._stored):
+                new, how = renames.of(name)
+                if new is not None:
+                    self._add(new, name, how)
+            self.unused = renames.unused
+
+    def _add(self, new: str, name: str, how: int) -> None:
+        best, names = self._origins.get(new, (how, []))
+        if how > best:
+            self._origins[new] = (how, [name])
+        elif how == best:
+            self._origins[new] = (best, [*names, name])
+
+    def origin(self, name: str) -> str | None:
+        """As `Names.origin`. `ValueError` where two names of the checkpoint become this one."""
+        found = self._plain(name)
+        if not self._averages:
+            return found
+        # A renaming may have moved the shadow as well, or only its variable.
+        shadow = self._plain(name + _moving_averages.SUFFIX)
+        if shadow is not None or found is None:
+            return shadow
+        return _moving_averages.key_of(self._stored, found)
+
+    def beside(self, name: str) -> list[str]:
+        plain = self._plain(name) if self._averages else None
+        return [plain] if plain is not None and self.number(plain) >= 0 else []
+
+    def renamed(self, name: str) -> str | None:
+        origin = self.origin(name)
+        suffix = _moving_averages.SUFFIX if self.is_average(name) else ""
+        return None if origin == name + suffix else origin
+
+    def is_average(self, name: str) -> bool:
+        origin = self.origin(name)
+        return origin is not None and origin != self._plain(name)
+
+    def _plain(self, name: str) -> str | None:
+        if not self._is_renamed:
+            return name if name in self._stored else None
+        return self._one(name, self._origins[name][1]) if name in self._origins else None
+
+    def _one(self, name: str, origins: Collection[str]) -> str:
+        if len(origins) > 1:
+            raise ValueError(
+                f"rename: {' and '.join(map(repr, origins))} of {self._reader.prefix} "
+                f"would all become {name!r}"
+            )
+        (origin,) = origins
+        return origin
