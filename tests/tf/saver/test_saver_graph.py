@@ -63,7 +63,9 @@ def test_a_saver_of_a_finalized_graph(FastSaver: Any, v1: Any, here: Path, resou
         assert session.run(variables[5]).tolist() == [5.0] * 3
 
 
-def test_nodes_do_not_grow_with_variables_or_savers(FastSaver: Any, v1: Any, tf: Any) -> None:
+def test_hardly_a_node_for_a_variable_and_none_for_a_saver(
+    FastSaver: Any, v1: Any, tf: Any
+) -> None:
     def added(number: int, savers: int = 1) -> int:
         with tf.Graph().as_default() as graph:
             model(v1, True, number)
@@ -72,7 +74,47 @@ def test_nodes_do_not_grow_with_variables_or_savers(FastSaver: Any, v1: Any, tf:
                 FastSaver()
             return len(graph.get_operations()) - before
 
-    assert added(1024) == added(512) == added(512, savers=3)
+    assert added(512) == added(512, savers=3)
+    assert added(1024) == added(512) + 4  # what one block of reads is made of
+
+
+def test_all_values_are_read_in_one_run(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a step of a training thread may fall between what is saved of one model."""
+    for at in range(1100):  # more than pass through one node
+        v1.get_variable(f"v{at}", initializer=[float(at)], use_resource=True)
+    v1.get_variable("reference", initializer=[1.0], use_resource=False)
+    with tf.device("/cpu:1"):
+        v1.get_variable("elsewhere", initializer=[2.0], use_resource=True)
+    tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    with v1.Session(config=v1.ConfigProto(device_count={"CPU": 2})) as session:
+        # Where every variable has a device, and where TensorFlow chose one for some.
+        for scope in ("/cpu:0", ""):
+            with tf.device(scope):
+                v1.get_variable(f"more{scope[1:4]}", initializer=[3.0], use_resource=True)
+            session.run(v1.global_variables_initializer())
+            saver = FastSaver()
+            runs = _runs_of(session, monkeypatch)
+            prefix = saver.save(session, "./m", write_meta_graph=False)
+            assert len(runs) == 1
+            reader = tf.train.load_checkpoint(prefix)
+            assert [reader.get_tensor(f"v{at}")[0] for at in range(1100)] == list(range(1100))
+            assert reader.get_tensor("reference") == [1.0]
+            assert reader.get_tensor("elsewhere") == [2.0]
+
+
+def _runs_of(session: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A list that grows with every run of the session."""
+    runs: list[Any] = []
+    run = session._call_tf_sessionrun
+
+    def counted(*arguments: Any) -> Any:
+        runs.append(arguments)
+        return run(*arguments)
+
+    monkeypatch.setattr(session, "_call_tf_sessionrun", counted)
+    return runs
 
 
 def test_the_standard_nodes_come_when_asked_for(FastSaver: Any, v1: Any) -> None:

@@ -8,7 +8,7 @@ message: device, container and name of the variable, and a number for its C++ ty
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy
@@ -28,23 +28,36 @@ def place(handle: Any) -> tuple[str, str] | None:
     return op.get_attr("container").decode() or _type().container, name.decode()
 
 
-def serialized(device: str, places: Iterable[tuple[str, str]]) -> Any:
-    """The handles of variables on one device (its full name), as `ParseTensor` takes a vector."""
-    type_ = _type()
-    messages = [
-        resource_handle_pb2.ResourceHandleProto(
-            device=device,
-            container=container,
-            name=name,
-            hash_code=type_.hash_code,
-            maybe_type_name=type_.maybe_type_name,
-        ).SerializeToString()
-        for container, name in places
-    ]
+def message(device: str, container: str, name: str) -> bytes:
+    """The handle of a variable on a device (its full name)."""
+    # Of the type, TensorFlow compares only the number; its name would be copied several times.
+    text: bytes = resource_handle_pb2.ResourceHandleProto(
+        device=device, container=container, name=name, hash_code=_type().hash_code
+    ).SerializeToString()
+    return text
+
+
+def serialized(messages: Sequence[bytes]) -> Any:
+    """Handles as `ParseTensor` takes a vector of them."""
     content = b"".join(_varint(len(message)) for message in messages) + b"".join(messages)
     tensor = tensor_pb2.TensorProto(dtype=tf.resource.as_datatype_enum, tensor_content=content)
     tensor.tensor_shape.dim.add(size=len(messages))
     return numpy.array(tensor.SerializeToString(), dtype=object)
+
+
+def unpacked(graph: Any, count: int) -> tuple[Any, Sequence[Any]]:
+    """A placeholder that takes what `serialized` gives, and the handles as tensors."""
+    text = tf.compat.v1.placeholder(tf.string, [], name="handles")
+    handles = tf.raw_ops.ParseTensor(serialized=text, out_type=tf.resource)
+    attributes = {
+        "num": tf.compat.v1.AttrValue(i=count),
+        "T": tf.compat.v1.AttrValue(type=tf.resource.as_datatype_enum),
+    }
+    # `tf.raw_ops.Unpack` takes several times as long.
+    op = graph._create_op_internal(
+        "Unpack", [handles], [tf.resource] * count, name="unpack", attrs=attributes
+    )
+    return text, op.outputs
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The values of a session's variables, as they were at one moment.
+"""The values of a session's variables, all taken in one run.
 
 Resource variables are not copied: what a py_func receives is a view of their memory, and the next
 update copies that first. A reference variable changes under its view, so its value is copied.
@@ -6,12 +6,10 @@ update copies that first. A reference variable changes under its view, so its va
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.python.training.saving.saveable_object import SaveableObject
@@ -20,7 +18,8 @@ from ... import _stats
 from .. import _session
 from .._kept import kept, lock
 from .._targets import Target
-from . import _graph_nodes, _slots
+from . import _graph_nodes, _layout, _reads, _slots
+from ._inbox import Inbox
 
 
 class Messages(NamedTuple):
@@ -45,10 +44,12 @@ class Snapshots:
         devices = [_slot_device(target.sink) for target in targets]
         self._fast = [at for at, device in enumerate(devices) if device is not None]
         self._rest = [at for at, device in enumerate(devices) if device is None]
-        self.layout = _slots.Layout(
+        self.layout = _layout.Layout(
             [targets[at].sink for at in self._fast],
             [(devices[at] or "", targets[at].parts[0].dtype) for at in self._fast],
         )
+        self._graph = graph
+        self._reads = _reads.of(graph, self.layout) if self._fast else None
         self.slots = _slots.of(graph, self.layout) if self._fast else None
         self._others = _others(graph, [targets[at] for at in self._rest]) if self._rest else None
 
@@ -56,33 +57,65 @@ class Snapshots:
         """Which targets the session's slots can hold, and the names of their devices."""
         if self.slots is None or not self.layout.has_names or _session.is_remote(session):
             return [], {}
-        devices = _slots.full_names(session, self.layout)
+        devices = _layout.full_names(session, self.layout)
         return ([], {}) if devices is None else (self._fast, devices)
 
     def take(self, session: Any) -> list[Taken]:
-        """The values of all parts of all targets, in order."""
+        """The values of all parts of all targets, in order; one run reads them all."""
         fast, devices = self.in_slots(session)
-        if self.slots is not None and fast:
-            quick = self.slots.read(session, self.layout, devices)
+        feeds: list[tuple[Any, Any]] = []
+        inboxes: list[Inbox] = []
+        fetched: list[Any] = []
+        if fast and self._reads is not None and self.slots is not None:
+            sparse = self.layout.sparse(self._graph)
+            if sparse:
+                self.slots.share(session, self.layout, sparse, devices)
+            feeds = self._reads.feeds(self.layout, devices)
+            inboxes.append(self._reads.inbox)
         else:
-            quick = self._fetch(session) if self._fast else []
+            fetched = [_read_of(self.targets[at].sink) for at in self._fast]
+        if self._others is not None:
+            if self._others.inbox is None or fetched or _session.is_remote(session):
+                fetched += self._others.tensors
+            else:
+                inboxes.append(self._others.inbox)
+        try:
+            values = _run(session, inboxes, fetched, feeds)
+        except tf.errors.FailedPreconditionError:
+            if feeds and self.slots is not None:
+                # A variable has no value; this fails with the message that people know.
+                self.slots.share(session, self.layout, self.layout.order, devices)
+            raise
+        return self._in_order(values, self.layout.order if feeds else range(len(self._fast)))
+
+    def _in_order(self, values: list[Any], order: Sequence[int]) -> list[Taken]:
+        """`values` are those of the variables in slots, in that order, and those of the others."""
+        found: list[Any] = [None] * len(self._fast)
+        for number, value in zip(order, values, strict=False):
+            found[number] = value
         if self._others is None:
-            return quick
-        values = dict(zip(self._fast, quick, strict=True))
-        others = iter(self._others.take(session))
-        found: list[Taken] = []
+            return found
+        of_fast = dict(zip(self._fast, found, strict=True))
+        others = iter(self._others.decoded(values[len(found) :]))
+        in_order: list[Taken] = []
         for at, target in enumerate(self.targets):
-            found += [values[at]] if at in values else [next(others) for _ in target.parts]
-        return found
+            in_order += [of_fast[at]] if at in of_fast else [next(others) for _ in target.parts]
+        return in_order
 
-    def _fetch(self, session: Any) -> list[Any]:
-        """Copies, of variables whose device is TensorFlow's choice or that no slots were made for.
 
-        Variables come with an operation that reads them, so nothing is added.
-        """
-        reads = [_read_of(self.targets[at].sink) for at in self._fast]
-        values: list[Any] = session.run(reads)
-        return values
+def _run(
+    session: Any, inboxes: Sequence[Inbox], fetched: Sequence[Any], feeds: Sequence[_session.Feed]
+) -> list[Any]:
+    """What the inboxes receive in one run, and what it fetches, which are copies."""
+    calls = [inbox.open() for inbox in inboxes]
+    fed = [*feeds, *(feed for _, feed in calls)]
+    received: list[Any] = []
+    try:
+        last = _session.run(session, [inbox.op for inbox in inboxes], fed, fetched)
+    finally:
+        for inbox, (call, _) in zip(inboxes, calls, strict=True):
+            received += inbox.collect(call)
+    return received + last
 
 
 def _slot_device(sink: Any) -> str | None:
@@ -93,7 +126,7 @@ def _slot_device(sink: Any) -> str | None:
     if op.type != "VarHandleOp":
         return None
     device: str = op.device
-    return device if _slots.may_be_cpu(device) else None
+    return device if _layout.may_be_cpu(device) else None
 
 
 def _read_of(handle: Any) -> Any:
@@ -134,44 +167,29 @@ class _Others:
 
     def __init__(self, graph: Any, targets: Sequence[Target]) -> None:
         self._kept = list(targets)
-        self._pending: dict[int, list[Any]] = {}
-        self._calls = itertools.count()
-        self._sink: Any = None
-        self._tensors: list[Any] = []
+        self.inbox: Inbox | None = None
         if graph.finalized:
-            self._tensors = [tensor for target in targets for tensor in _existing(target)]
-            self._variants = [False] * len(self._tensors)
+            self.tensors = [tensor for target in targets for tensor in _existing(target)]
+            self._variants = [False] * len(self.tensors)
             return
         with _graph_nodes.building(graph, "take"):
-            self._tensors = [tensor for target in targets for tensor in _tensors(target)]
-            self._references = [tensor.dtype._is_ref_dtype for tensor in self._tensors]
-            self._variants = [tensor.dtype == tf.variant for tensor in self._tensors]
-            self._call = tf.compat.v1.placeholder(tf.int64, [], name="call")
-            inputs = [
+            tensors = [tensor for target in targets for tensor in _tensors(target)]
+            self._references = [tensor.dtype._is_ref_dtype for tensor in tensors]
+            self._variants = [tensor.dtype == tf.variant for tensor in tensors]
+            self.tensors = [
                 tf.raw_ops.SerializeTensor(tensor=tensor) if variant else tensor
-                for tensor, variant in zip(self._tensors, self._variants, strict=True)
+                for tensor, variant in zip(tensors, self._variants, strict=True)
             ]
-            with graph.device("/device:CPU:0"):
-                self._sink = tf.numpy_function(self._take, [self._call, *inputs], [], name="take")
+            self.inbox = Inbox(self.tensors, self._keep)
 
-    def _take(self, call: Any, *values: Any) -> None:
-        self._pending[int(call)] = [
+    def _keep(self, values: Sequence[Any]) -> list[Any]:
+        return [
             value.copy() if reference else value
             for value, reference in zip(values, self._references, strict=True)
         ]
 
-    def take(self, session: Any) -> list[Taken]:
-        """The values of all tensors."""
-        if self._sink is None or _session.is_remote(session):
-            values = session.run(self._tensors)
-        else:
-            call = next(self._calls)
-            try:
-                feeds = [(self._call, numpy.array(call, numpy.int64))]
-                _session.run(session, [self._sink], feeds)
-                values = self._pending[call]
-            finally:
-                self._pending.pop(call, None)
+    def decoded(self, values: Sequence[Any]) -> list[Taken]:
+        """What was read, as it is stored."""
         return [
             variant(value) if is_variant else value
             for value, is_variant in zip(values, self._variants, strict=True)

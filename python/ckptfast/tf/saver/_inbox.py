@@ -1,0 +1,35 @@
+"""How values leave a session: as inputs of a py_func, which are views of TensorFlow's memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+import tensorflow as tf
+
+
+class Inbox:
+    """A py_func that keeps what it receives for the run that asked; several may run at once."""
+
+    def __init__(self, tensors: Sequence[Any], keep: Callable[[Sequence[Any]], list[Any]]) -> None:
+        """Made among nodes of ours. `keep` takes the arrays inside of the run."""
+        self._keep = keep
+        self._pending: dict[int, list[Any]] = {}
+        self._calls = itertools.count()
+        self._call = tf.compat.v1.placeholder(tf.int64, [], name="call")
+        with self._call.graph.device("/device:CPU:0"):
+            self.op = tf.numpy_function(self._take, [self._call, *tensors], [], name="take")
+
+    def _take(self, call: Any, *values: Any) -> None:
+        self._pending[int(call)] = self._keep(values)
+
+    def open(self) -> tuple[int, tuple[Any, Any]]:
+        """The number of a run that is about to begin, and the feed that tells it."""
+        call = next(self._calls)
+        return call, (self._call, numpy.array(call, numpy.int64))
+
+    def collect(self, call: int) -> list[Any]:
+        """What a run brought; nothing if it failed."""
+        return self._pending.pop(call, [])
