@@ -38,8 +38,9 @@ if TYPE_CHECKING:
         NotFoundError,
         UnsupportedError,
     )
-    from .tf import RestoreReport, restore
+    from .tf import RestoreReport, finetune, restore
     from .tf._initial import uninitialized
+    from .tf._warm_start import init_from_checkpoint, warm_start
     from .tf.graphs._export import export_meta_graph
     from .tf.graphs._files import import_graph_def, write_graph
     from .tf.graphs._import import import_meta_graph
@@ -79,8 +80,11 @@ _HOMES = {
     "NotFoundError": "errors",
     "UnsupportedError": "errors",
     "RestoreReport": "tf",
+    "finetune": "tf",
     "restore": "tf",
     "uninitialized": "tf._initial",
+    "init_from_checkpoint": "tf._warm_start",
+    "warm_start": "tf._warm_start",
     "export_meta_graph": "tf.graphs._export",
     "import_graph_def": "tf.graphs._files",
     "write_graph": "tf.graphs._files",
@@ -116,11 +120,13 @@ __all__ = [
     "checkpoints_iterator",
     "configure",
     "export_meta_graph",
+    "finetune",
     "generate_checkpoint_state_proto",
     "get_checkpoint_mtimes",
     "get_checkpoint_state",
     "import_graph_def",
     "import_meta_graph",
+    "init_from_checkpoint",
     "install",
     "latest_checkpoint",
     "list_variables",
@@ -138,6 +144,7 @@ __all__ = [
     "uninstall",
     "update_checkpoint_state",
     "verify",
+    "warm_start",
     "write_graph",
 ]
 

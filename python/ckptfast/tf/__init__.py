@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from . import finetune
 from ._report import Mismatch, RestoreReport
 from ._restore import restore
 
-__all__ = ["Mismatch", "RestoreReport", "restore"]
+__all__ = ["Mismatch", "RestoreReport", "finetune", "restore"]

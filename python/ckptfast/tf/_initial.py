@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from . import _session, _variables
+from . import _session, _stored_initial, _variables
 from ._kept import kept, lock
+from ._upstream import upstream
 
 _CHECKS = {"VarIsInitializedOp", "IsVariableInitialized"}
 _ASSIGNMENTS = {"Assign", "AssignVariableOp"}
@@ -148,7 +149,7 @@ def _assignment(handle: Any) -> Any:
     for op in handle.consumers():
         if op.type not in _ASSIGNMENTS or op.inputs[0] is not handle:
             continue
-        if not any(below.type in _RESTORES for below in _below([op.inputs[1].op])):
+        if not any(below.type in _RESTORES for below in upstream([op.inputs[1].op])):
             return op
     return None
 
@@ -156,15 +157,14 @@ def _assignment(handle: Any) -> Any:
 def initialize(session: Any, handles: Sequence[Any], ops: Mapping[int, Any]) -> None:
     """Run the initializers `ops` of the variables, each after those of the ones it reads.
 
-    A variable that has its value already is not asked for again. Raises `ValueError` where initial
-    values read each other in a circle.
+    Raises `ValueError`, before the first, where initial values read each other in a circle.
     """
     names = {handle.op: handle for handle in handles}
     order: graphlib.TopologicalSorter[Any] = graphlib.TopologicalSorter()
     for handle in handles:
         op = ops[id(handle)]
         start = [*(tensor.op for tensor in op.inputs if tensor is not handle), *op.control_inputs]
-        order.add(handle.op, *(_below(start) & names.keys() - {handle.op}))
+        order.add(handle.op, *(upstream(start) & names.keys() - {handle.op}))
     try:
         order.prepare()
     except graphlib.CycleError as error:
@@ -172,18 +172,7 @@ def initialize(session: Any, handles: Sequence[Any], ops: Mapping[int, Any]) -> 
         raise ValueError(f"initial values that need each other: {circle}") from None
     while order.is_active():
         ready = order.get_ready()
-        session.run([ops[id(names[op])] for op in ready])
+        rest = _stored_initial.assign_stored(session, [names[op] for op in ready], ops)
+        if rest:
+            session.run([ops[id(handle)] for handle in rest])
         order.done(*ready)
-
-
-def _below(start: Iterable[Any]) -> set[Any]:
-    """The operations `start` and all that they depend on."""
-    found: set[Any] = set()
-    waiting = list(start)
-    while waiting:
-        op = waiting.pop()
-        if op not in found:
-            found.add(op)
-            waiting += [tensor.op for tensor in op.inputs]
-            waiting += op.control_inputs
-    return found

@@ -17,7 +17,7 @@ from ._targets import Box, Part, Target
 def target(saveable: Any) -> Target:
     """The target of a `SaveableObject`; its values may have any shape."""
     parts = tuple(
-        Part(spec.name, spec.dtype.base_dtype.as_datatype_enum, None, _box(spec.slice_spec))
+        Part(spec.name, spec.dtype.base_dtype.as_datatype_enum, None, box_of(spec.slice_spec))
         for spec in saveable.specs
     )
     return Target(parts, saveable)
@@ -49,7 +49,8 @@ def of_eager(obj: Any, name: str | None) -> list[Any]:
     return _make(obj, name)
 
 
-def _box(spec: str) -> Box | None:
+def box_of(spec: str) -> Box | None:
+    """The box that TensorFlow writes as "4 2 0,2:-"; `None` for all of the tensor."""
     if not spec:
         return None
     *sizes, extents = spec.split()

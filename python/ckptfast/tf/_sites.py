@@ -22,7 +22,7 @@ from .. import _dtypes
 from ._kept import kept, lock
 from ._targets import Corner, Target
 
-_ASSIGNMENTS = frozenset({"Assign", "AssignVariableOp"})
+ASSIGNMENTS = frozenset({"Assign", "AssignVariableOp"})
 _RESTORES = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
 
 
@@ -99,23 +99,23 @@ def _assignments(handle: Any) -> Iterator[_Assignment]:
     it would take the variable's place wherever it is used.
     """
     for op in handle.consumers():
-        if op.type not in _ASSIGNMENTS or op.inputs[0] is not handle or op.control_inputs:
+        if op.type not in ASSIGNMENTS or op.inputs[0] is not handle or op.control_inputs:
             continue
         value = op.inputs[1]
         if value.dtype._is_ref_dtype or op._get_control_flow_context() is not None:
             continue
         if _is_restored(value):
-            value = _origin(value)
+            value = origin(value)
         if op.graph.is_feedable(value):
             yield op, (value,)
 
 
 def _is_restored(value: Any) -> bool:
     """Whether the tensor is, unchanged, one that a `Saver` reads from a checkpoint."""
-    return _origin(value).op.type in _RESTORES
+    return origin(value).op.type in _RESTORES
 
 
-def _origin(value: Any) -> Any:
+def origin(value: Any) -> Any:
     """What a tensor is identical to, with nothing else to run on the way."""
     while value.op.type == "Identity" and not value.op.control_inputs:
         value = value.op.inputs[0]
