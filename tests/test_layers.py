@@ -46,6 +46,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_names", "_writer"),
     ("_load", "_checkpoints", "_checkpoint_reader"),
     ("tf",),
+    ("keras",),
     ("cli",),
     ("__init__",),
     ("__main__",),

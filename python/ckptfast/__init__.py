@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import keras
     from ._bundle import Reader, TensorInfo, open
     from ._checkpoint_reader import (
         CheckpointReader,
@@ -128,6 +129,7 @@ __all__ = [
     "import_meta_graph",
     "init_from_checkpoint",
     "install",
+    "keras",
     "latest_checkpoint",
     "list_variables",
     "load",
@@ -156,6 +158,10 @@ def __getattr__(name: str) -> Any:
         value: Any = version("ckptfast")
     elif name in _HOMES:
         value = getattr(_load_home(name), name)
+    elif name == "keras":
+        import importlib
+
+        value = importlib.import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

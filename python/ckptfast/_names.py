@@ -8,6 +8,7 @@ variable's *path*. The object graph holds both, so either can be turned into the
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Literal
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 By = Literal["object", "name"]
 
 # Lists that Keras and SavedModel keep beside the attributes that a program has given names to.
-_BOOKKEEPING: Final = frozenset(
+BOOKKEEPING: Final = frozenset(
     {
         "_all_variables",
         "_layers",
@@ -56,6 +57,19 @@ class Names(Mapping[str, str]):
                 f"{', '.join([key, *others])}; by={instead!r} and the keys tell them apart"
             )
         return key
+
+    def keys_of(self, name: str) -> list[str]:
+        """All keys of a name, or the key itself if it is one; else nothing."""
+        return self._keys.get(name) or ([name] if name in self._names else [])
+
+    def label(self, key: str) -> str:
+        """The name of a key if it is the key's alone, else the key."""
+        name = self._names.get(key, key)
+        return key if len(self._keys.get(name, ())) > 1 else name
+
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        return {key: name for name, keys in self._keys.items() for key in keys}
 
     def __contains__(self, name: object) -> bool:
         return name in self._keys
@@ -92,7 +106,7 @@ def of(reader: Reader, by: By) -> Names:
         if key != _object_graph.KEY:
             found.setdefault(names.get(key, key), []).append(key)
     for name, keys in found.items():
-        if len(keys) > 1 and _are_equal(reader, keys):
+        if len(keys) > 1 and are_equal(reader, keys):
             found[name] = keys[:1]
     return Names(reader.prefix, by, found)
 
@@ -135,7 +149,7 @@ def object_paths(graph: ObjectGraph) -> list[tuple[str, ...] | None]:
             if paths[child] is None:
                 found += 1
                 steps = _object_graph._count(steps, length + 1)
-                more = detours + (name in _BOOKKEEPING)
+                more = detours + (name in BOOKKEEPING)
                 heapq.heappush(waiting, (more, length + 1, found, child, (*path, name)))
     for optimizer, item in enumerate(graph.objects):
         for slot in item.slots:
@@ -146,7 +160,7 @@ def object_paths(graph: ObjectGraph) -> list[tuple[str, ...] | None]:
     return paths
 
 
-def _are_equal(reader: Reader, keys: list[str]) -> bool:
+def are_equal(reader: Reader, keys: list[str]) -> bool:
     """Whether type, shape and checksum of all tensors are the same.
 
     Keras exports a model's variables in two lists, and each of them is stored.

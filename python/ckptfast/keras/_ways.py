@@ -1,0 +1,123 @@
+"""The ways to match a model with a checkpoint, and which of them is taken.
+
+A way is taken for all variables of the model or not at all: to find some by structure and others by
+names would now and then fill a layer with another one's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .. import _dtypes, _names
+from .._bundle import Reader
+from .._names import By, Names
+from . import _by_name, _structure
+from ._by_name import Rename
+from ._report import Misfits, Mismatch
+from ._structure import Bound, Structure
+from ._view import Variable, View
+
+
+class Matched(NamedTuple):
+    """Variables with their keys, and those that have none that fits."""
+
+    fitting: list[tuple[Variable, str]]
+    misfits: Misfits
+
+
+@dataclass(slots=True)
+class Way:
+    """Keys for the model's variables, found in one way."""
+
+    matched_by: str
+    bound: Bound
+    several: dict[str, list[str]] = field(default_factory=dict)
+    optimizer: int | None = None
+    """The model's optimizer, where the structure of the checkpoint leads to it."""
+
+    def match(self, reader: Reader, variables: Sequence[Variable]) -> Matched:
+        """Look every variable up, and compare its shape and type with the tensor's."""
+        result = Matched([], Misfits())
+        for item in variables:
+            key = self.bound.get(id(item.object))
+            mismatch = None if key is None else _mismatch(reader, item, key)
+            if mismatch is not None:
+                result.misfits.mismatched.append(mismatch)
+            elif key is not None:
+                result.fitting.append((item, key))
+            elif item.name in self.several:
+                result.misfits.ambiguous[item.name] = self.several[item.name]
+            else:
+                result.misfits.missing.append(item.name)
+        return result
+
+
+def choose(
+    reader: Reader, view: View, *, by: By | None, root: str | None, rename: Rename
+) -> tuple[Way, Structure | None]:
+    """The way that leaves the fewest variables out, structure before names.
+
+    Raises `ValueError` where structure and names both fit the whole model and disagree, and for
+    what cannot be done with this checkpoint.
+    """
+    if by not in (None, "object", "name"):
+        raise ValueError(f'by is "object" or "name", not {by!r}')
+    if rename is not None and (by == "object" or root is not None):
+        raise ValueError("names= is for matching by name; by='object' and root= have no use for it")
+    graph = reader.objects
+    if graph is None and (by == "object" or root is not None):
+        raise ValueError(f"{reader.prefix} is name-based: it has no objects")
+    structure = None if graph is None else Structure(graph)
+    ways = []
+    if structure is not None and by != "name" and rename is None:
+        ways.append(_by_structure(structure, view, root))
+    if by != "object" and root is None:
+        ways += _by_names(view, _names.of(reader, "name"), rename)
+    fits = [len(way.match(reader, view.weights).misfits) for way in ways]
+    _check_agreement(reader, view, [way for way, bad in zip(ways, fits, strict=True) if not bad])
+    return ways[fits.index(min(fits))], structure
+
+
+def _by_structure(structure: Structure, view: View, root: str | None) -> Way:
+    bound, optimizer = _structure.choose(structure, view, root)
+    _structure.add_trainable(structure, bound, optimizer, view.trainable)
+    return Way("object", bound, {}, optimizer)
+
+
+def _by_names(view: View, names: Names, rename: Rename) -> Iterator[Way]:
+    variables = [*view.weights, *view.seeds]
+    renamings = [_by_name.renaming(rename)]
+    if rename is None:
+        renamings.append(_by_name.without_model(view))
+    for renamed in renamings:
+        yield Way("name", *_by_name.exactly(variables, names, renamed))
+    if rename is None:
+        for renamed in renamings:
+            yield Way("renumbered name", _by_name.renumbered(view, names, renamed))
+
+
+def _check_agreement(reader: Reader, view: View, complete: list[Way]) -> None:
+    if not complete:
+        return
+    first = complete[0]
+    if first.matched_by != "object":
+        return
+    other = next((way for way in complete if way.matched_by == "name"), first)
+    for item in view.weights:
+        keys = [first.bound[id(item.object)], other.bound[id(item.object)]]
+        if keys[0] != keys[1] and not _names.are_equal(reader, keys):
+            raise ValueError(
+                f"{reader.prefix}: the place of {item.name!r} in the model says {keys[0]}, and its "
+                f"name says {keys[1]}: by='object' or by='name' decides for all variables"
+            )
+
+
+def _mismatch(reader: Reader, item: Variable, key: str) -> Mismatch | None:
+    number, shape = reader._signatures[reader._index(key)]
+    if _dtypes.name(number) != item.dtype:
+        return Mismatch(item.name, key, item.dtype, _dtypes.name(number))
+    if shape != item.shape:
+        return Mismatch(item.name, key, str(item.shape), str(shape))
+    return None
