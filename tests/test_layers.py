@@ -20,10 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Module paths below `crate`. A folder's `mod.rs` bears the folder's name.
 RUST_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("error", "crc32c", "coding", "counters", "parallel"),
+    ("error", "crc32c", "farmhash", "coding", "counters", "parallel"),
     ("dtype", "shape", "slice", "ordered_code", "proto"),
     ("table", "io"),
     ("bundle", "v1", "checkpoint"),
+    ("events",),
 )
 # Pairs of one layer that must not see each other, in either direction.
 RUST_STRANGERS = (("table", "io"),)
@@ -42,9 +43,11 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_object_graph",
         "_shards",
         "_state",
+        "_fingerprint",
     ),
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_names", "_writer"),
     ("_load", "_checkpoints", "_checkpoint_reader"),
+    ("_events", "_best", "_reshard"),
     ("tf",),
     ("keras",),
     ("cli",),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import keras
+    from ._best import BestCheckpoint, best_checkpoint
     from ._bundle import Reader, TensorInfo, open
     from ._checkpoint_reader import (
         CheckpointReader,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
         remove_checkpoint,
         update_checkpoint_state,
     )
+    from ._events import GraphEvent, ScalarEvent, events
     from ._load import VerifyReport, load, verify
+    from ._reshard import reshard
     from ._state import CheckpointState
     from ._stats import Stats, stats
     from ._writer import Tensor, merge, save
@@ -47,10 +50,13 @@ if TYPE_CHECKING:
     from .tf.graphs._import import import_meta_graph
     from .tf.install import install, uninstall
     from .tf.objects import Checkpoint, CheckpointManager, load_tensors
+    from .tf.saved_models import SavedModelBuilder, saved_model_load
     from .tf.saver import Saver, configure
 
 # Where each public name lives.
 _HOMES = {
+    "BestCheckpoint": "_best",
+    "best_checkpoint": "_best",
     "Reader": "_bundle",
     "TensorInfo": "_bundle",
     "open": "_bundle",
@@ -67,9 +73,13 @@ _HOMES = {
     "latest_checkpoint": "_checkpoints",
     "remove_checkpoint": "_checkpoints",
     "update_checkpoint_state": "_checkpoints",
+    "GraphEvent": "_events",
+    "ScalarEvent": "_events",
+    "events": "_events",
     "VerifyReport": "_load",
     "load": "_load",
     "verify": "_load",
+    "reshard": "_reshard",
     "CheckpointState": "_state",
     "Stats": "_stats",
     "stats": "_stats",
@@ -95,31 +105,39 @@ _HOMES = {
     "Checkpoint": "tf.objects",
     "CheckpointManager": "tf.objects",
     "load_tensors": "tf.objects",
+    "SavedModelBuilder": "tf.saved_models",
+    "saved_model_load": "tf.saved_models",
     "Saver": "tf.saver",
     "configure": "tf.saver",
 }
 
 __all__ = [
+    "BestCheckpoint",
     "Checkpoint",
     "CheckpointError",
     "CheckpointManager",
     "CheckpointReader",
     "CheckpointState",
     "DataLossError",
+    "GraphEvent",
     "NewCheckpointReader",
     "NotFoundError",
     "Reader",
     "RestoreReport",
+    "SavedModelBuilder",
     "Saver",
+    "ScalarEvent",
     "Stats",
     "Tensor",
     "TensorInfo",
     "UnsupportedError",
     "VerifyReport",
     "__version__",
+    "best_checkpoint",
     "checkpoint_exists",
     "checkpoints_iterator",
     "configure",
+    "events",
     "export_meta_graph",
     "finetune",
     "generate_checkpoint_state_proto",
@@ -139,8 +157,10 @@ __all__ = [
     "merge",
     "open",
     "remove_checkpoint",
+    "reshard",
     "restore",
     "save",
+    "saved_model_load",
     "stats",
     "uninitialized",
     "uninstall",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "mmap", "pread"]
 Index = SupportsIndex | slice | EllipsisType
 """One dimension of `Reader.read(slice=…)`."""
+Place = tuple[_native.Region, int] | list[bytes]
+"""Memory and where in it a tensor begins, or the elements of a string tensor."""
 
 Result = TypeVar("Result")
 
@@ -201,9 +203,7 @@ class Reader(Mapping[str, "Array"]):
         if 0 in length:
             value = _read_only(_empty(number, length))
         else:
-            place = self._native.read_box(
-                index, start, length, verify=self._verify_reads, copy=self._copy
-            )
+            place = self._box_place(name, start, length)
             value = self._array(name, number, tuple(length), place)
         return value.reshape([size for axis, size in enumerate(length) if axis not in dropped])
 
@@ -235,7 +235,7 @@ class Reader(Mapping[str, "Array"]):
 
     def _places(
         self, names: Iterable[str], *, verify: bool | None = None, align: int = 1
-    ) -> dict[str, tuple[_native.Region, int] | list[bytes]]:
+    ) -> dict[str, Place]:
         """Memory and offset of every tensor, or its elements where they are strings."""
         indices = {name: self._index(name) for name in names}
         places = self._native.read(
@@ -245,6 +245,19 @@ class Reader(Mapping[str, "Array"]):
             align=align,
         )
         return dict(zip(indices, places, strict=True))
+
+    def _box_place(
+        self, name: str, start: Sequence[int], length: Sequence[int], *, align: int = 1
+    ) -> Place:
+        """The same of a box of a tensor."""
+        return self._native.read_box(
+            self._index(name),
+            start,
+            length,
+            verify=self._verify_reads,
+            copy=self._copy,
+            align=align,
+        )
 
     def _arrays(
         self, names: Iterable[str], *, verify: bool | None = None, align: int = 1
@@ -260,7 +273,7 @@ class Reader(Mapping[str, "Array"]):
         rows = zip(self._names, self._signatures, places, strict=True)
         return {name: self._array(name, *signature, place) for name, signature, place in rows}
 
-    def _as_array(self, name: str, place: tuple[_native.Region, int] | list[bytes]) -> Array:
+    def _as_array(self, name: str, place: Place) -> Array:
         return self._array(name, *self._signatures[self._index(name)], place)
 
     def _array(
@@ -268,7 +281,7 @@ class Reader(Mapping[str, "Array"]):
         name: str,
         number: int,
         shape: tuple[int, ...],
-        place: tuple[_native.Region, int] | list[bytes],
+        place: Place,
     ) -> Array:
         try:
             return _array(number, shape, place)

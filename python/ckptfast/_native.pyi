@@ -5,7 +5,17 @@ from typing import Literal, final
 
 from typing_extensions import Buffer
 
-__all__ = ["Reader", "Region", "counters", "crc32c", "default_threads", "merge", "write"]
+__all__ = [
+    "EventReader",
+    "Reader",
+    "Region",
+    "counters",
+    "crc32c",
+    "default_threads",
+    "fingerprint64",
+    "merge",
+    "write",
+]
 
 @final
 class Region:
@@ -21,6 +31,13 @@ class Region:
     def readonly(self) -> bool: ...
     def dlpack(self, offset: int, shape: Sequence[int], code: int, bits: int) -> object: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class EventReader:
+    """The scalars and graphs of an event file, in the order of its records."""
+
+    def __new__(cls, path: str) -> EventReader: ...
+    def batch(self) -> list[tuple[float, int, str, float | bytes]]: ...
 
 @final
 class Reader:
@@ -92,3 +109,4 @@ def merge(
 def counters() -> dict[str, int]: ...
 def default_threads() -> int: ...
 def crc32c(data: Buffer, crc: int = 0) -> int: ...
+def fingerprint64(data: Buffer) -> int: ...

@@ -59,7 +59,7 @@ def header(head: bytes) -> bytes | None:
     # Entry: shared key bytes (0), unshared key bytes (0), length of the value, the value.
     if entry[:2] != b"\0\0":
         return None
-    length, start = _varint(entry, 2)
+    length, start = varint(entry, 2)
     return None if length is None else entry[start : start + length]
 
 
@@ -70,13 +70,13 @@ def shard_count(head: bytes) -> int | None:
         return None
     at = 0
     while at < len(value):
-        tag, at = _varint(value, at)
+        tag, at = varint(value, at)
         if tag == 0x08:  # field 1, num_shards, a varint
-            count, _ = _varint(value, at)
+            count, _ = varint(value, at)
             return count if count is not None and 0 < count < 1 << 31 else None
         if tag is None or tag & 7 not in (0, 2):
             return None
-        length, at = _varint(value, at)
+        length, at = varint(value, at)
         if length is None:
             return None
         at += length if tag & 7 == 2 else 0
@@ -132,7 +132,7 @@ def names_in(directory: str) -> list[str]:
 
 def _snappy_literal(block: bytes) -> bytes:
     """The bytes that a Snappy block begins with: its first element can only be a literal."""
-    _, at = _varint(block, 0)
+    _, at = varint(block, 0)
     if at >= len(block) or block[at] & 3:
         return b""
     length = (block[at] >> 2) + 1
@@ -144,7 +144,7 @@ def _snappy_literal(block: bytes) -> bytes:
     return block[at : at + length]
 
 
-def _varint(data: bytes, at: int) -> tuple[int | None, int]:
+def varint(data: bytes, at: int) -> tuple[int | None, int]:
     """The varint at `at`, and where it ends; `None` where there is no whole one."""
     value = 0
     for shift in range(0, 70, 7):

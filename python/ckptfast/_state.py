@@ -261,12 +261,17 @@ def write(path: str, state: CheckpointState, *, durability: Durability = "full")
     "none" flushes nothing. Raises `OSError`; the old file is then still there, unless
     only the last step (making the rename durable) failed.
     """
+    replace_file(path, format(state), durability=durability)
+
+
+def replace_file(path: str, data: bytes, *, durability: Durability = "full") -> None:
+    """Replace a small file as `write` does, whatever it is."""
     if durability not in ("full", "rename", "none"):
         raise ValueError(f"durability must be 'full', 'rename' or 'none', not {durability!r}")
     temporary = f"{path}.tmp{uuid.uuid4().hex}"
     try:
         with open(temporary, "xb") as file:
-            file.write(format(state))
+            file.write(data)
             if durability != "none":
                 file.flush()
                 os.fsync(file.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _dtypes, _native, _paths, _remote, _threads
+from . import _dtypes, _fingerprint, _native, _paths, _remote, _threads
 
 if TYPE_CHECKING:
     import numpy
@@ -27,7 +27,7 @@ _USED_BITS = {
 
 
 # The header counts data files in 32 bits.
-_MAX_SHARDS = 2**31 - 1
+MAX_SHARDS = 2**31 - 1
 
 
 class Tensor:
@@ -84,12 +84,15 @@ def save(
       a power failure within the next half minute may leave neither.
     - `threads`: by default as many as the process may use.
 
+    Written over the variables of a SavedModel (`variables/variables`), a `fingerprint.pb` beside
+    that folder is brought up to date; one that was wrong before is removed with a warning.
+
     A failed save leaves what was there, and no temporary files. Raises `ValueError` for names and
     slices that contradict each other, `TypeError` for values TensorFlow has no type for, and
     `OSError` when the disk is full or fails.
     """
-    if shards is not None and not 1 <= shards <= _MAX_SHARDS:
-        raise ValueError(f"shards is between 1 and {_MAX_SHARDS}, not {shards}")
+    if shards is not None and not 1 <= shards <= MAX_SHARDS:
+        raise ValueError(f"shards is between 1 and {MAX_SHARDS}, not {shards}")
     if align < 1:
         raise ValueError(f"align is a power of two, not {align}")
     if _remote.is_remote(path):
@@ -100,14 +103,15 @@ def save(
     if not prefix:
         raise ValueError("the path of a checkpoint must not be empty")
     rows = [row for name, value in tensors.items() for row in _rows(name, value)]
-    _native.write(
-        prefix,
-        rows,
-        shards=shards,
-        align=align,
-        durability=durability,
-        threads=_threads.resolve(threads),
-    )
+    with _fingerprint.kept_right(prefix, durability):
+        _native.write(
+            prefix,
+            rows,
+            shards=shards,
+            align=align,
+            durability=durability,
+            threads=_threads.resolve(threads),
+        )
     return prefix
 
 
@@ -139,10 +143,10 @@ def merge(
     return prefix
 
 
-_Row = tuple[str, int, Sequence[int], str | None, Any, int, int]
+Row = tuple[str, int, Sequence[int], str | None, Any, int, int]
 
 
-def _rows(name: str, value: Any) -> list[_Row]:
+def _rows(name: str, value: Any) -> list[Row]:
     if not isinstance(name, str):
         raise TypeError(f"names are text, not {type(name).__name__}: {name!r}")
     try:
@@ -157,7 +161,7 @@ def _rows(name: str, value: Any) -> list[_Row]:
     return [_row(name, part) for part in value]
 
 
-def _row(name: str, value: Any) -> _Row:
+def _row(name: str, value: Any) -> Row:
     tensor = value if isinstance(value, Tensor) else Tensor(value)
     try:
         array, number = _typed(tensor)

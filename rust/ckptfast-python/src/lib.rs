@@ -12,6 +12,7 @@ mod arguments;
 mod detached;
 mod dlpack;
 mod errors;
+mod events;
 mod reader;
 mod region;
 mod writer;
@@ -25,10 +26,11 @@ use pyo3::prelude::*;
 mod native {
     #[pymodule_export]
     use super::{
+        events::EventReader,
         reader::Reader,
         region::Region,
         writer::{merge, write},
-        {counters, crc32c, default_threads},
+        {counters, crc32c, default_threads, fingerprint64},
     };
 }
 
@@ -60,4 +62,11 @@ fn crc32c(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>, crc: u32) -> PyResul
     let bytes = arguments::bytes_of(&data)?;
     let value = py.detach(|| ckptfast::crc32c::value(bytes));
     Ok(if crc == 0 { value } else { ckptfast::crc32c::combine(crc, value, bytes.len() as u64) })
+}
+
+/// `FarmHash`'s `Fingerprint64` of `data`, as in `fingerprint.pb`.
+#[pyfunction]
+fn fingerprint64(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>) -> PyResult<u64> {
+    let bytes = arguments::bytes_of(&data)?;
+    Ok(py.detach(|| ckptfast::farmhash::fingerprint64(bytes)))
 }

@@ -20,6 +20,13 @@ pub fn get_fixed32(input: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(*head))
 }
 
+/// Reads a little-endian `u64`.
+pub fn get_fixed64(input: &mut &[u8]) -> Option<u64> {
+    let (head, tail) = input.split_first_chunk::<8>()?;
+    *input = tail;
+    Some(u64::from_le_bytes(*head))
+}
+
 /// Reads a varint of at most 64 bits. Encodings longer than needed are legal.
 pub fn get_varint64(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;

@@ -12,6 +12,8 @@ pub mod counters;
 pub mod crc32c;
 pub mod dtype;
 pub mod error;
+pub mod events;
+pub mod farmhash;
 pub mod io;
 pub mod ordered_code;
 pub mod parallel;

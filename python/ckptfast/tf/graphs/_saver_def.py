@@ -16,6 +16,7 @@ from .._targets import Box, Part, Target
 from .._variables import REFERENCE_OPS
 
 _ASSIGNMENTS = frozenset({"Assign", "AssignVariableOp"})
+_GROUP = "NoOp"
 _RESTORE = "RestoreV2"
 _SAVE = "SaveV2"
 
@@ -50,7 +51,9 @@ def targets_of(graph: Any, saver_def: Any) -> list[Target] | None:
 
 
 def _restored(restore: Any) -> Iterator[tuple[_Key, Target]]:
-    for op in _group(restore, frozenset({"NoOp"})):
+    if restore.type != _GROUP:  # a function, in the SavedModels of TensorFlow 2
+        raise _Foreign(restore.name)
+    for op in _group(restore, frozenset({_GROUP})):
         if op.type not in _ASSIGNMENTS:
             raise _Foreign(op.name)
         value = op.inputs[1]

@@ -255,9 +255,6 @@ impl Reader {
         let Content::Slices(slices) = &entry.content else {
             return Err(Error::invalid("the tensor has no slices"));
         };
-        if options.copy == CopyPolicy::Never {
-            return Err(must_copy("a partitioned tensor"));
-        }
         let regions = slices.iter().map(|slice| slice.resolve(&entry.shape));
         let regions = regions.collect::<Result<Vec<_>>>()?;
         partition::check_cover(target, &regions)?;
@@ -267,6 +264,14 @@ impl Reader {
             if partition::overlap(target, region).is_some() {
                 parts.push((self.part(entry, slice, region)?, region));
             }
+        }
+        if let [(position, region)] = parts.as_slice()
+            && *region == target
+        {
+            return self.read_raw(*position, *options, workers);
+        }
+        if options.copy == CopyPolicy::Never {
+            return Err(must_copy("a partitioned tensor"));
         }
         let raw = ReadOptions { writable: false, align: 0, copy: CopyPolicy::IfNeeded, ..*options };
         let mut assembly = Assembly::new(target, entry.dtype)?;

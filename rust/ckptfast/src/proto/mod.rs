@@ -8,6 +8,7 @@
 mod bundle;
 mod saved_slices;
 mod tensor_shape;
+pub(crate) mod wire;
 
 pub use bundle::{BundleEntryProto, BundleHeaderProto, Endianness, VersionDef};
 pub use saved_slices::SavedSliceMeta;

@@ -5,9 +5,9 @@ use std::collections::btree_map::{BTreeMap, Entry};
 
 use prost::Message;
 
-use super::wire::{self, Field};
 use crate::dtype::DataType;
 use crate::error::{Error, Result};
+use crate::proto::wire::{self, Field};
 use crate::proto::{BundleHeaderProto, SavedSliceMeta, VersionDef};
 use crate::shape::Shape;
 use crate::slice::TensorSlice;

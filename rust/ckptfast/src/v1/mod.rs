@@ -14,7 +14,6 @@ mod meta;
 mod reader;
 mod records;
 mod values;
-mod wire;
 
 pub use meta::V1Tensor;
 pub use reader::V1Reader;

@@ -7,10 +7,10 @@ use prost::Message;
 use super::meta::{self, Tensors, V1Tensor};
 use super::records::Records;
 use super::values::{self, Values};
-use super::wire::{self, Field};
 use crate::error::{Error, Result};
 use crate::ordered_code::encode_slice_key;
 use crate::proto::TensorSliceProto;
+use crate::proto::wire::{self, Field};
 use crate::slice::TensorSlice;
 use crate::table::Table;
 

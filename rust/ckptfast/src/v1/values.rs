@@ -16,10 +16,10 @@
 
 use std::io;
 
-use super::wire::{self, Field};
 use crate::coding;
 use crate::dtype::DataType;
 use crate::error::{Error, Result};
+use crate::proto::wire::{self, Field};
 
 /// The elements of one slice, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! The fields of a protocol buffer message, read in place.
 //!
-//! A V1 record is up to 2 GiB of numbers, and its metadata lists every tensor. Walking the fields
-//! saves a copy of the one, and bounds what a hostile file of the other can cost.
+//! A V1 record is up to 2 GiB of numbers, its metadata lists every tensor, and an index has an entry
+//! for each. Walking the fields saves copies and allocations, and bounds what a hostile file can
+//! cost.
 
 use crate::coding;
 use crate::error::{Error, Result};
 
 /// One field: its number is beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field<'a> {
+pub(crate) enum Field<'a> {
     Varint(u64),
     Fixed64([u8; 8]),
     /// A message, a string, or packed numbers.
@@ -20,7 +21,8 @@ pub(super) enum Field<'a> {
 ///
 /// # Errors
 /// `Corruption` when the bytes are no field. Groups, which no message here ever had, are refused.
-pub(super) fn next_field<'a>(message: &mut &'a [u8]) -> Result<Option<(u64, Field<'a>)>> {
+#[inline]
+pub(crate) fn next_field<'a>(message: &mut &'a [u8]) -> Result<Option<(u64, Field<'a>)>> {
     if message.is_empty() {
         return Ok(None);
     }
