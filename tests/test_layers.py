@@ -48,6 +48,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_names", "_writer"),
     ("_load", "_checkpoints", "_checkpoint_reader"),
     ("_events", "_best", "_reshard"),
+    ("freezing",),
     ("tf",),
     ("keras",),
     ("cli",),

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         NotFoundError,
         UnsupportedError,
     )
+    from .freezing import FreezeReport, freeze
     from .tf import RestoreReport, finetune, restore
     from .tf._initial import uninitialized
     from .tf._warm_start import init_from_checkpoint, warm_start
@@ -90,6 +91,8 @@ _HOMES = {
     "DataLossError": "errors",
     "NotFoundError": "errors",
     "UnsupportedError": "errors",
+    "FreezeReport": "freezing",
+    "freeze": "freezing",
     "RestoreReport": "tf",
     "finetune": "tf",
     "restore": "tf",
@@ -119,6 +122,7 @@ __all__ = [
     "CheckpointReader",
     "CheckpointState",
     "DataLossError",
+    "FreezeReport",
     "GraphEvent",
     "NewCheckpointReader",
     "NotFoundError",
@@ -140,6 +144,7 @@ __all__ = [
     "events",
     "export_meta_graph",
     "finetune",
+    "freeze",
     "generate_checkpoint_state_proto",
     "get_checkpoint_mtimes",
     "get_checkpoint_state",
