@@ -60,7 +60,7 @@ def train(folder: str) -> None:
     x = tf.placeholder(tf.float32, [None, SIZE, SIZE, 1], name="x")
     y = tf.placeholder(tf.int64, [None], name="y")
     hidden = convolution("conv2", convolution("conv1", x, 4), 8)
-    hidden = tf.nn.relu(dense("fc1", tf.reshape(hidden, [-1, 2 * 2 * 8]), 16))
+    hidden = tf.nn.relu(dense("fc1", tf.reshape(hidden, [-1, 2 * 2 * 8]), 16), name="features")
     logits = dense("fc2", hidden, CLASSES)
     tf.add_to_collection("predict", tf.argmax(logits, 1))
     right = tf.equal(tf.argmax(logits, 1), y)
