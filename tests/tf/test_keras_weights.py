@@ -390,3 +390,73 @@ def test_the_example_resumes_in_a_process_of_its_own(tf: ModuleType, tmp_path: P
     assert "resumed at step 20" in printed
     assert float(printed.split("accuracy ")[1].split()[0]) > 0.9
     assert "of the first layer alone: 2 loaded, 0 missing" in printed
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_layer_in_between_does_not_shift_the_others(
+    tf: ModuleType, keras: ModuleType, tmp_path: Path, strict: bool
+) -> None:
+    def net(*names: str) -> Any:
+        layers = [keras.layers.Dense(3, name=name) for name in names]
+        return scramble(keras.Sequential([keras.Input((3,)), *layers], name="net"), 1)
+
+    source, target = net("a", "b"), net("a", "new", "b")
+    path = save(tf, source, tmp_path / "d")
+    kind = ckptfast.NotFoundError if strict else ValueError
+    with pytest.raises(kind, match="not in the checkpoint" if strict else "by='name'"):
+        ckptfast.keras.load_weights(target, path, strict=strict)
+    report = ckptfast.keras.load_weights(target, path, strict=False, by="name")
+    assert report.missing == ("net/new/kernel", "net/new/bias")
+    np.testing.assert_array_equal(target.layers[2].kernel, source.layers[1].kernel)
+
+
+def test_dropout_more_or_less_shifts_nothing(
+    tf: ModuleType, keras: ModuleType, tmp_path: Path
+) -> None:
+    def net(*between: Any) -> Any:
+        layers = keras.layers
+        rows = [keras.Input((3,)), layers.Dense(3), *between, layers.Dense(3), layers.Dense(3)]
+        return scramble(keras.Sequential(rows), 1)
+
+    path = save(tf, net(), tmp_path / "d")
+    target = net(keras.layers.Activation("relu"), keras.layers.Dropout(0.5))
+    before = weights(target)
+    scramble(target, 8)
+    assert ckptfast.keras.load_weights(target, path).matched_by == "object"
+    assert weights(target) == before
+
+
+def test_a_partial_place_among_several_gives_way_to_names(
+    tf: ModuleType, keras: ModuleType, tmp_path: Path
+) -> None:
+    dense = keras.layers.Dense
+    one = keras.Sequential([keras.Input((3,)), dense(3, name="one")], name="net")
+    two = keras.Sequential([keras.Input((3,)), dense(3, name="two")], name="net")
+    path = tf.train.Checkpoint(first=one, second=two).write(str(tmp_path / "d"))
+    both = [dense(3, name="one"), dense(3, name="two")]
+    target = keras.Sequential([keras.Input((3,)), *both], name="net")
+    assert ckptfast.keras.load_weights(target, path).matched_by == "name"
+    np.testing.assert_array_equal(target.layers[1].kernel, two.layers[0].kernel)
+
+
+def test_an_export_of_tf_keras_goes_by_layers_not_by_its_list_of_variables(
+    tf: ModuleType, keras: ModuleType, tf_keras: ModuleType, tmp_path: Path
+) -> None:
+    for kind in ("image", "subclassed"):
+        source = scramble(MODELS[kind](tf_keras), 1)
+        tf.saved_model.save(source, str(tmp_path / kind))
+        target = fresh(keras, kind)
+        report = ckptfast.keras.load_weights(target, tmp_path / kind)
+        assert report.matched_by == "object"
+        assert sorted(weights(target).values()) == sorted(weights(source).values())
+        if kind == "subclassed":
+            assert outputs(target, kind) == outputs(source, kind)
+
+
+def test_a_layer_alone_is_a_model_too(tf: ModuleType, keras: ModuleType, tmp_path: Path) -> None:
+    source = scramble(MODELS["sequential"](keras), 1)
+    path = save(tf, source, tmp_path / "w")
+    layer = keras.layers.Dense(4)
+    layer.build((None, 5))
+    ckptfast.keras.load_weights(layer, path, root="model/_functional/_operations/1")
+    np.testing.assert_array_equal(layer.kernel, source.layers[0].kernel)

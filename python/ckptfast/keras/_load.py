@@ -76,7 +76,9 @@ def load_weights(
     def read() -> WeightsReport:
         begin = time.perf_counter()
         with open_private(path, verify=verify, copy=copy) as reader:
-            way, structure = _ways.choose(reader, view, by=by, root=root, rename=names)
+            way, structure = _ways.choose(
+                reader, view, by=by, root=root, rename=names, strict=strict
+            )
             variables = list(view.weights)
             if optimizer is not False:
                 variables += _with_optimizer(view, structure, way, build=bool(optimizer))

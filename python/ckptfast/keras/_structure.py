@@ -21,7 +21,9 @@ from ._view import View
 Bound = dict[int, str]
 """The key of each variable, by the `id` of the variable."""
 
-_LAYER: Final = re.compile(r"layer_with_weights-(\d+)")
+_LAYER: Final = re.compile(r"layer_with_weights-([0-9]{1,9})")
+_ANY_LAYER: Final = re.compile(r"layer(_with_weights)?-[0-9]+")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _LAYER_LISTS: Final = ("_functional", "_operations", "_layers")
 _STEPS: Final = ("_iterations", "iter", "iterations")
 """What optimizers of Keras 3 and tf_keras, and older ones, call their step counter."""
@@ -89,6 +91,7 @@ class Structure:
         optimizer = None
         seen: set[tuple[int, int]] = set()
         waiting = collections.deque([(start, item)])
+        lists: list[tuple[int, list[Any]]] = []
         while waiting:
             number, here = waiting.popleft()
             if (number, id(here)) in seen:
@@ -99,27 +102,39 @@ class Structure:
                 if key is not None:
                     bound.setdefault(id(here), key)
                 continue
-            for name, child, below in self._pairs(number, here):
+            waiting.extend(self._layer_pairs(number, here))
+            for name, child in self._others(number, here):
+                exported = _view.exported(here, name)
+                below = _view.member(here, name)
                 if name == "optimizer" and self.is_optimizer(child):
                     optimizer = child if optimizer is None else optimizer
-                else:
+                elif exported is not None:
+                    lists.append((child, exported))
+                elif below is not None:
                     waiting.append((child, below))
+        for child, exported in lists:
+            self.fill(bound, child, exported)
         return bound, optimizer
 
-    def _pairs(self, number: int, item: Any) -> Iterator[tuple[str, int, Any]]:
-        """What belongs together below an object: its name, number, and the program's object."""
-        layers = self._layer_pairs(number, item)
-        for child, layer in layers:
-            yield "", child, layer
+    def fill(self, bound: Bound, number: int, variables: Sequence[Any]) -> None:
+        """Add the keys in the list `number` of the checkpoint, if it is a list of `variables`.
+
+        It is one if it has as many elements, and what was bound already agrees with it.
+        """
+        children = self.graph.objects[number].children
+        keys = [self.key(child) for child in self.listed(number).values()]
+        pairs = list(zip(variables, keys, strict=False))
+        if len(keys) == len(children) == len(variables) and all(
+            key is not None and bound.get(id(item), key) == key for item, key in pairs
+        ):
+            bound.update({id(item): key for item, key in pairs if key is not None})
+
+    def _others(self, number: int, item: Any) -> Iterator[tuple[str, int]]:
+        """The children of an object that are not layers which have a place."""
+        paired = bool(self._layer_pairs(number, item))
         for name, child in self.children(number).items():
-            if layers and (name in _LAYER_LISTS or name.startswith("layer")):
-                continue
-            if name == "optimizer" and self.is_optimizer(child):
-                yield name, child, None
-                continue
-            below = _view.member(item, name)
-            if below is not None:
-                yield "", child, below
+            if not paired or not (name in _LAYER_LISTS or _ANY_LAYER.fullmatch(name)):
+                yield name, child
 
     def _layer_pairs(self, number: int, item: Any) -> list[tuple[int, Any]]:
         """The layers of two functional or sequential models, those with weights in order.
@@ -151,15 +166,17 @@ class Structure:
     def listed(self, number: int) -> dict[int, int]:
         """The elements of a list that lead to a value, by their places, in order."""
         children = self.children(number)
-        places = sorted(int(name) for name in children if name.isdecimal())
+        places = sorted(int(name) for name in children if _NUMBER.fullmatch(name))
         return {place: children[str(place)] for place in places if str(place) in children}
 
 
-def choose(structure: Structure, view: View, root: str | None) -> tuple[Bound, int | None]:
+def choose(
+    structure: Structure, view: View, root: str | None
+) -> tuple[Bound, int | None, ValueError | None]:
     """Keys for the model's variables, from where in the checkpoint the most are found.
 
-    Raises `ValueError` where two places fit equally well and hold different tensors, and for a
-    `root` that leads nowhere.
+    Also the model's optimizer there, and the error for two places that fit equally well and hold
+    different tensors. Raises `ValueError` for a `root` that leads nowhere.
     """
     wanted = {id(item.object) for item in (*view.weights, *view.seeds)}
     places = structure.roots() if root is None else [(root, structure.find(root))]
@@ -167,12 +184,16 @@ def choose(structure: Structure, view: View, root: str | None) -> tuple[Bound, i
     most = max(len(bound) for _, bound, _ in found)
     best = [place for place in found if len(place[1]) == most]
     _, bound, optimizer = best[0]
-    if most and any(set(other.values()) != set(bound.values()) for _, other, _ in best):
-        names = ", ".join(repr(name) for name, _, _ in best)
-        raise ValueError(
+    if all(set(other.values()) == set(bound.values()) for _, other, _ in best):
+        return bound, optimizer, None
+    names = ", ".join(repr(name) for name, _, _ in best)
+    return (
+        bound,
+        optimizer,
+        ValueError(
             f"the model fits several objects of the checkpoint: {names}; root= says which is meant"
-        )
-    return bound, optimizer
+        ),
+    )
 
 
 def add_trainable(
@@ -186,13 +207,8 @@ def add_trainable(
     if optimizer is None:
         return
     listed = structure.graph.objects[optimizer].children.get("_trainable_variables")
-    places = structure.listed(listed) if listed is not None else {}
-    keys = [structure.key(number) for number in places.values()]
-    pairs = list(zip(trainable, keys, strict=False))
-    if len(keys) == len(trainable) and all(
-        key is not None and bound.get(id(item), key) == key for item, key in pairs
-    ):
-        bound.update({id(item): key for item, key in pairs if key is not None})
+    if listed is not None:
+        structure.fill(bound, listed, trainable)
 
 
 def _leading_to_values(graph: ObjectGraph) -> list[bool]:

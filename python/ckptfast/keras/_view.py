@@ -7,13 +7,16 @@ shall run because a file says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 # Classes whose layers have an order that two programs agree on.
 _ORDERED: Final = frozenset({"Functional", "Sequential"})
-_LISTS: Final = frozenset({"variables", "trainable_variables", "non_trainable_variables"})
-"""What `model.export` calls the lists that it stores, and the model's properties as well."""
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_LISTS: Final = frozenset({"trainable_variables", "non_trainable_variables"})
+"""Lists that exports store, and models have as properties. The order within each is the same in
+tf_keras and Keras 3; that of `variables` is not."""
 
 
 class Variable(NamedTuple):
@@ -88,6 +91,13 @@ def all_layers(item: Any) -> list[Any]:
     return list(vars(inner).get("_operations") or item.layers)
 
 
+def exported(item: Any, name: str) -> list[Any] | None:
+    """The model's list of variables `name`, if it is one that exports store."""
+    if name in _LISTS and hasattr(item, "_flatten_layers"):
+        return list(getattr(item, name))
+    return None
+
+
 def member(item: Any, name: str) -> Any:
     """The element or attribute of `item` that a checkpoint calls `name`; `None` if there is none.
 
@@ -95,13 +105,12 @@ def member(item: Any, name: str) -> Any:
     `_kernel` in Keras 3.
     """
     if isinstance(item, list | tuple):
-        return item[int(name)] if name.isdecimal() and int(name) < len(item) else None
+        place = int(name) if _NUMBER.fullmatch(name) else len(item)
+        return item[place] if place < len(item) else None
     if isinstance(item, Mapping):
         return next((value for key, value in item.items() if str(key) == name), None)
     attributes = getattr(item, "__dict__", {})
     for spelling in (name, f"_{name}", name.lstrip("_")):
         if attributes.get(spelling) is not None:
             return attributes[spelling]
-    if name in _LISTS and "_trainable_variables" in attributes and hasattr(item, "layers"):
-        return list(getattr(item, name))
     return None

@@ -36,6 +36,8 @@ class Way:
     several: dict[str, list[str]] = field(default_factory=dict)
     optimizer: int | None = None
     """The model's optimizer, where the structure of the checkpoint leads to it."""
+    error: ValueError | None = None
+    """Why this way is not to be taken: there are several places."""
 
     def match(self, reader: Reader, variables: Sequence[Variable]) -> Matched:
         """Look every variable up, and compare its shape and type with the tensor's."""
@@ -55,12 +57,12 @@ class Way:
 
 
 def choose(
-    reader: Reader, view: View, *, by: By | None, root: str | None, rename: Rename
+    reader: Reader, view: View, *, by: By | None, root: str | None, rename: Rename, strict: bool
 ) -> tuple[Way, Structure | None]:
     """The way that leaves the fewest variables out, structure before names.
 
-    Raises `ValueError` where structure and names both fit the whole model and disagree, and for
-    what cannot be done with this checkpoint.
+    Raises `ValueError` where another way does as well and disagrees, unless strictness refuses both
+    anyway; where the model fits several places; and for what cannot be done with this checkpoint.
     """
     if by not in (None, "object", "name"):
         raise ValueError(f'by is "object" or "name", not {by!r}')
@@ -76,14 +78,21 @@ def choose(
     if by != "object" and root is None:
         ways += _by_names(view, _names.of(reader, "name"), rename)
     fits = [len(way.match(reader, view.weights).misfits) for way in ways]
-    _check_agreement(reader, view, [way for way, bad in zip(ways, fits, strict=True) if not bad])
-    return ways[fits.index(min(fits))], structure
+    fewest = min(fits)
+    best = [way for way, misfits in zip(ways, fits, strict=True) if misfits == fewest]
+    # Structure that fits two places whole says more than names that were given in some order.
+    several = ways[0].error if fits[0] == 0 else best[0].error
+    if several is not None:
+        raise several
+    if fewest == 0 or not strict:
+        _check_agreement(reader, view, best)
+    return best[0], structure
 
 
 def _by_structure(structure: Structure, view: View, root: str | None) -> Way:
-    bound, optimizer = _structure.choose(structure, view, root)
+    bound, optimizer, several = _structure.choose(structure, view, root)
     _structure.add_trainable(structure, bound, optimizer, view.trainable)
-    return Way("object", bound, {}, optimizer)
+    return Way("object", bound, {}, optimizer, several)
 
 
 def _by_names(view: View, names: Names, rename: Rename) -> Iterator[Way]:
@@ -98,19 +107,23 @@ def _by_names(view: View, names: Names, rename: Rename) -> Iterator[Way]:
             yield Way("renumbered name", _by_name.renumbered(view, names, renamed))
 
 
-def _check_agreement(reader: Reader, view: View, complete: list[Way]) -> None:
-    if not complete:
+def _check_agreement(reader: Reader, view: View, ways: Sequence[Way]) -> None:
+    """Raise `ValueError` where structure and names do equally well, and not the same."""
+    if ways[0].matched_by != "object":
         return
-    first = complete[0]
-    if first.matched_by != "object":
-        return
-    other = next((way for way in complete if way.matched_by == "name"), first)
+    other = next((way for way in ways if way.matched_by == "name"), ways[0])
+    places, names = (
+        {id(item.object): key for item, key in way.match(reader, view.weights).fitting}
+        for way in (ways[0], other)
+    )
     for item in view.weights:
-        keys = [first.bound[id(item.object)], other.bound[id(item.object)]]
-        if keys[0] != keys[1] and not _names.are_equal(reader, keys):
+        keys = [found.get(id(item.object)) for found in (places, names)]
+        both = [key for key in keys if key is not None]
+        if len(set(keys)) == 2 and not (len(both) == 2 and _names.are_equal(reader, both)):
+            by_place, by_name = (key or "nothing" for key in keys)
             raise ValueError(
-                f"{reader.prefix}: the place of {item.name!r} in the model says {keys[0]}, and its "
-                f"name says {keys[1]}: by='object' or by='name' decides for all variables"
+                f"{reader.prefix}: the place of {item.name!r} in the model says {by_place}, and "
+                f"its name says {by_name}: by='object' or by='name' decides for all variables"
             )
 
 
