@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
+from tensorflow.python import pywrap_tfe
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
-from tensorflow.python.ops import gen_resource_variable_ops
+from tensorflow.python.eager import context, core
+from tensorflow.python.framework import ops
 from tensorflow.python.training.saving import saveable_object_util
 
 from ... import _dtypes, _stats
@@ -17,18 +18,22 @@ from . import _plain
 from ._plain import OnlyTensorFlow
 from ._source import Source
 
+_ASSIGN: Final = "AssignVariableOp"
+
 
 @dataclasses.dataclass(slots=True)
 class Pending:
     """What a walk over the object graph found, before any of it is read.
 
-    - `variables`: plain variables, with the keys of their values.
+    - `variables`: plain variables.
+    - `keys`: the keys of their values.
     - `saveables`: by name, TensorFlow's way to restore everything else that has tensors.
     - `python`: positions of objects with Python state.
     - `registered`: objects of registered savers, by saver and name.
     """
 
-    variables: list[tuple[Any, str]] = dataclasses.field(default_factory=list)
+    variables: list[Any] = dataclasses.field(default_factory=list)
+    keys: list[str] = dataclasses.field(default_factory=list)
     saveables: dict[str, Any] = dataclasses.field(default_factory=dict)
     python: list[Any] = dataclasses.field(default_factory=list)
     registered: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -61,33 +66,31 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
     ) -> list[Any]:
         """What TensorFlow calls to restore a single object."""
         self.restore_pending(
-            Pending([], dict(tensor_saveables), list(python_positions), registered_savers or {})
+            Pending([], [], dict(tensor_saveables), list(python_positions), registered_savers or {})
         )
         return []
 
     def restore_pending(self, pending: Pending) -> None:
         """Read everything that was found, then assign it."""
         ours, theirs = self._sorted(pending.saveables)
-        keys = [key for _, key in pending.variables]
-        indices = self.source.find(keys)
         specs = [spec for saveable in ours for spec in saveable.specs]
         plain = [spec for spec in specs if not spec.slice_spec and spec.dtype != tf.variant]
-        names = [spec.name for spec in plain]
-        tensors = self.source.tensors(
-            keys + names,
-            [variable._dtype._type_enum for variable, _ in pending.variables]
-            + [spec.dtype.base_dtype.as_datatype_enum for spec in plain],
-            indices + self.source.find(names),
-        )
+        keys = pending.keys + [spec.name for spec in plain]
+        types = [variable._dtype._type_enum for variable in pending.variables]
+        types += [spec.dtype.base_dtype.as_datatype_enum for spec in plain]
+        indices = self.source.find(keys)
+        tensors = self.source.tensors(keys, types, indices)
         self._check_shapes(pending.variables, indices)
-        given = {id(spec): value for spec, value in zip(plain, tensors[len(keys) :], strict=True)}
+        given = {
+            id(spec): value for spec, value in zip(plain, tensors[len(pending.keys) :], strict=True)
+        }
         for spec in specs:
             if id(spec) not in given:
                 given[id(spec)] = self._by_tensorflow(spec)
         for position in pending.python:
             key = position.object_proto.attributes[0].checkpoint_key
             position.trackable.deserialize(self.source.get_tensor(key))
-        _assign(pending.variables, tensors)
+        _assign(pending.variables, tensors, types)
         for saveable in ours:
             with tf.device(saveable_object_util.set_cpu0(_device(saveable))):
                 saveable.restore([given[id(spec)] for spec in saveable.specs], None)
@@ -96,10 +99,10 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
                 _stats.count_fallback("object-based restore: registered saver")
             super().restore_saveables(theirs, [], pending.registered, self.source)
 
-    def _check_shapes(self, variables: Sequence[tuple[Any, str]], indices: Sequence[int]) -> None:
+    def _check_shapes(self, variables: Sequence[Any], indices: Sequence[int]) -> None:
         """Raise `ValueError` where the shape of a variable does not fit, before any is assigned."""
         signatures = self.source.signatures
-        for (variable, _), index in zip(variables, indices, strict=True):
+        for variable, index in zip(variables, indices, strict=False):
             shape = signatures[index][1]
             if variable._shape._dims != shape and not variable.shape.is_compatible_with(shape):
                 raise ValueError(
@@ -144,12 +147,15 @@ def _device(saveable: Any) -> str:
     return str(saveable.specs[0].device) if saveable.specs else "/device:CPU:0"
 
 
-def _assign(variables: Sequence[tuple[Any, str]], tensors: Sequence[Any]) -> None:
-    places = defaultdict(list)
-    for (variable, _), tensor in zip(variables, tensors, strict=False):
-        places[variable.device].append((variable._handle, tensor))
-    assign = gen_resource_variable_ops.assign_variable_op
-    for device, pairs in places.items():
-        with tf.device(device):
-            for handle, tensor in pairs:
-                assign(handle, tensor)
+def _assign(variables: Sequence[Any], tensors: Sequence[Any], types: Sequence[int]) -> None:
+    """Give each variable its tensor. An operation on a resource runs where the resource is."""
+    eager = context.context()
+    eager.ensure_initialized()
+    handle, run = eager._handle, pywrap_tfe.TFE_Py_Execute
+    attributes = {number: ("dtype", number, "validate_shape", False) for number in set(types)}
+    try:
+        # What `assign_variable_op` ends in: ten thousand of them are most of a restore.
+        for variable, tensor, number in zip(variables, tensors, types, strict=False):
+            run(handle, "", _ASSIGN, [variable._handle, tensor], attributes[number], 0)
+    except core._NotOkStatusException as error:
+        ops.raise_from_not_ok_status(error, None)

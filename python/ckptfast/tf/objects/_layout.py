@@ -6,10 +6,13 @@ and used again as long as the object graph is the same.
 
 from __future__ import annotations
 
+import math
 import weakref
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 from tensorflow.python.checkpoint import util
 from tensorflow.python.trackable import base, trackable_utils
@@ -18,6 +21,28 @@ from ._graph import ObjectGraph
 
 _VALUE = f"/{trackable_utils.OBJECT_ATTRIBUTES_NAME}/{base.VARIABLE_VALUE_KEY}"
 
+_TOGETHER = 64
+"""Variables that one operation reads; a longer list of inputs is slower again."""
+_MANY = 512
+"""From so many variables of one shape on they are read together. TensorFlow prepares an operation
+anew for every list of shapes that it has not met, which takes as long as 500 single reads."""
+_LARGE = 1 << 20
+"""Bytes. A variable that sparse updates put into copy-on-read mode is taken out of it from here."""
+
+
+class Batch(NamedTuple):
+    """Plain variables of one device, type and shape that one operation reads.
+
+    - `places`: which of `Layout.plain` they are.
+    - `types`: the numbers of their types.
+    - `is_large`: whether they may be large.
+    """
+
+    device: str
+    places: list[int]
+    types: list[int]
+    is_large: bool
+
 
 class Layout:
     """What a save needs to know of an object graph, besides the values.
@@ -25,6 +50,9 @@ class Layout:
     - `plain`: number and key of every plain variable.
     - `others`: numbers of the other objects, which are asked for their tensors at every save.
     - `names`: the path of every object, as the keys spell it.
+    - `types` and `shapes`: of every plain variable, the number of its type and what `_shape_tuple`
+      of its value is; `None` where only the value knows.
+    - `batches`: which plain variables are read together.
     """
 
     def __init__(self, graph: ObjectGraph) -> None:
@@ -40,6 +68,11 @@ class Layout:
                 self.others.append(number)
             else:
                 self.plain.append((number, _value_key(self.names[number])))
+        variables = [graph.variables[number] for number, _ in self.plain]
+        self._variables = [weakref.ref(variable) for variable in variables]
+        self.types: list[int] = [variable._dtype._type_enum for variable in variables]
+        self.shapes = [_static_shape(variable) for variable in variables]
+        self.batches = self._batches([variable.device for variable in variables])
         self._full_names = [util.get_full_name(graph.objects[number]) for number, _ in self.plain]
         self._message: tuple[list[bytes], bytes] | None = None
 
@@ -50,8 +83,12 @@ class Layout:
             and all(known() is obj for known, obj in zip(self._objects, graph.objects, strict=True))
             and self._children == graph.children
             and self._slots == graph.slots
-            and self.others
-            == [number for number, item in enumerate(graph.variables) if item is None]
+            and self.others == [at for at, item in enumerate(graph.variables) if item is None]
+            # A variable of Keras is another object than the one that has its value.
+            and all(
+                known() is graph.variables[number]
+                for known, (number, _) in zip(self._variables, self.plain, strict=True)
+            )
         )
 
     def message(self, attributes: Sequence[tuple[int, Any]]) -> bytes:
@@ -60,6 +97,19 @@ class Layout:
         if self._message is None or self._message[0] != given:
             self._message = given, self._build(attributes)
         return self._message[1]
+
+    def _batches(self, devices: Sequence[str]) -> list[Batch]:
+        alike = defaultdict(list)
+        for place, known in enumerate(zip(devices, self.types, self.shapes, strict=True)):
+            alike[known].append(place)
+        batches = []
+        for (device, number, shape), group in alike.items():
+            size = _TOGETHER if len(group) >= _MANY else 1
+            large = _is_large(number, shape)
+            for first in range(0, len(group), size):
+                places = group[first : first + size]
+                batches.append(Batch(device, places, [number] * len(places), large))
+        return batches
 
     def _build(self, attributes: Sequence[tuple[int, Any]]) -> bytes:
         message = trackable_object_graph_pb2.TrackableObjectGraph()
@@ -82,6 +132,15 @@ class Layout:
         util.add_checkpoint_values_check(message)
         serialized: bytes = message.SerializeToString()
         return serialized
+
+
+def _static_shape(variable: Any) -> tuple[int, ...] | None:
+    dims = variable._shape._dims
+    return None if dims is None or None in dims else tuple(dims)
+
+
+def _is_large(number: int, shape: tuple[int, ...] | None) -> bool:
+    return shape is None or math.prod(shape) * tf.as_dtype(number).size >= _LARGE
 
 
 def _value_key(path: str) -> str:

@@ -43,7 +43,7 @@ def variable(obj: Any) -> Any | None:
         obj = obj._value
         if type(obj) not in _RESOURCE_VARIABLES:
             return None
-    attributes = vars(obj)
+    attributes = obj.__dict__
     if (
         attributes.get("_self_unconditional_checkpoint_dependencies")
         or "_serialize_to_tensors" in attributes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -105,20 +105,17 @@ class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
         bound = checkpoint.object_by_proto_id
         # Its own `in` raises and catches an exception for every number that is not there.
         known = bound.data
-        children = trackable._trackable_children()
+        with_slots = checkpoint.slot_restorations.keys() | checkpoint.deferred_slot_restorations
+        lookup = _lookup(trackable)
         others = False
         for child in self.object_proto.children:
             number = child.node_id
             if number in known:
                 continue
-            obj = trackable._lookup_dependency(child.local_name, children)
+            obj = lookup(child.local_name)
             variable = None if obj is None else _plain.variable(obj)
             key = None if variable is None else value_key(nodes[number])
-            if (
-                key is None
-                or number in checkpoint.slot_restorations
-                or number in checkpoint.deferred_slot_restorations
-            ):
+            if key is None or number in with_slots:
                 others = True
                 continue
             bound[number] = obj
@@ -127,15 +124,30 @@ class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
         return others
 
 
+def _lookup(trackable: Any) -> Callable[[str], Any]:
+    """The object's function from the name of a child to the child, or `None`."""
+    children = trackable._trackable_children()
+    if children and type(trackable)._lookup_dependency is base.Trackable._lookup_dependency:
+        get: Callable[[str], Any] = children.get
+        return get
+    return lambda name: trackable._lookup_dependency(name, children)
+
+
 def _note(
     trackable: Any, variable: Any, key: str, checkpoint: Coordinator, pending: Pending
 ) -> None:
     """Note a plain variable, unless a later restore has been there."""
-    if not hasattr(trackable, "_self_update_uid"):
+    uid = checkpoint.restore_uid
+    attributes = trackable.__dict__
+    if "_self_update_uid" not in attributes:
         trackable._maybe_initialize_trackable()
-    if checkpoint.restore_uid > trackable._self_update_uid:
-        pending.variables.append((variable, key))
-        trackable._update_uid = checkpoint.restore_uid
+    if uid > trackable._self_update_uid:
+        pending.variables.append(variable)
+        pending.keys.append(key)
+        if trackable is variable:
+            attributes["_self_update_uid"] = uid
+        else:
+            trackable._update_uid = uid
 
 
 def value_key(node: Any) -> str | None:
@@ -144,7 +156,6 @@ def value_key(node: Any) -> str | None:
     if len(attributes) != 1 or node.children or node.HasField("registered_saver"):
         return None
     attribute = attributes[0]
-    if attribute.name != base.VARIABLE_VALUE_KEY:
-        return None
     key: str = attribute.checkpoint_key
-    return key if key.endswith(_VALUE) else None
+    # The other way round, a name of no variable may end so too.
+    return key if key.endswith(_VALUE) and attribute.name == base.VARIABLE_VALUE_KEY else None

@@ -16,7 +16,7 @@ from ...errors import CheckpointError
 from .. import _errors
 from ..saver import _config, _write
 from ..saver._config import Options
-from . import _graph, _plain, _restore, _snapshot
+from . import _garbage, _graph, _plain, _restore, _snapshot
 from ._layout import Layout
 from ._plain import OnlyTensorFlow
 from ._snapshot import Row
@@ -51,11 +51,12 @@ def save(
     """`TrackableSaver.save`."""
     if checkpoint_number:
         file_prefix = f"{file_prefix}-{int(checkpoint_number)}"
-    shards = snapshot(saver, file_prefix, options)
-    if shards is None:
-        return theirs(file_prefix, None, session, options)
-    write(file_prefix, shards)
-    return file_prefix
+    with _garbage.paused():
+        shards = snapshot(saver, file_prefix, options)
+        if shards is not None:
+            write(file_prefix, shards)
+            return file_prefix
+    return theirs(file_prefix, None, session, options)
 
 
 def snapshot(saver: Any, file_prefix: Any, options: Any) -> list[list[Row]] | None:
@@ -89,7 +90,8 @@ def restore(theirs: Callable[..., Any], saver: Any, save_path: Any, options: Any
     except OnlyTensorFlow as reason:
         _stats.count_fallback(f"object-based restore: {reason}")
         return theirs(save_path, options)
-    return _restore.restore(saver._graph_view, save_path, options)
+    with _garbage.paused():
+        return _restore.restore(saver._graph_view, save_path, options)
 
 
 def _check_context(path: Any) -> None:

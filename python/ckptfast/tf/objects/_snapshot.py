@@ -7,8 +7,6 @@ a snapshot is free, and may be written later.
 from __future__ import annotations
 
 import functools
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,19 +23,18 @@ from tensorflow.python.util import object_identity
 
 from ... import _dtypes
 from ..._writer import _USED_BITS
+from .. import _eager
 from ..saver._snapshot import variant
 from . import _plain
 from ._graph import ObjectGraph
-from ._layout import Layout
+from ._layout import Batch, Layout
 from ._plain import OnlyTensorFlow
 
 Row = tuple[str, int, Sequence[int], str | None, Any, int, int]
 """One tensor for `_native.write`."""
 
-_TOGETHER = 64
-"""Variables that one operation reads; a longer list of inputs is slower again."""
-_LARGE = 1 << 20
-"""Bytes. A variable that sparse updates put into copy-on-read mode is taken out of it from here."""
+_PLAIN = frozenset(map(_dtypes.number, _eager._DLPACK)) - {_dtypes.number("bfloat16")}
+"""Types that NumPy has too: only of those is a tensor on the CPU a buffer."""
 
 
 def take(graph: ObjectGraph, layout: Layout, policy: Any = None) -> list[list[Row]]:
@@ -48,14 +45,17 @@ def take(graph: ObjectGraph, layout: Layout, policy: Any = None) -> list[list[Ro
     _check_savers(graph, layout)
     tensors, attributes = _of_others(graph, layout)
     message = layout.message(attributes)
-    plain = _read([graph.variables[number] for number, _ in layout.plain])
+    plain = _read(graph, layout)
     if policy is not None:
         return _by_policy(layout, plain, tensors, message, policy)
-    rows = [
-        _row(key, None, tensor)
-        for (_, key), tensor in zip(layout.plain, plain, strict=True)
-        if tensor is not None  # not initialized: in the object graph, without a value
-    ]
+    rows: list[Row] = []
+    for (_, key), number, tensor in zip(layout.plain, layout.types, plain, strict=True):
+        if tensor is None:  # not initialized: in the object graph, without a value
+            continue
+        shape = tensor._shape_tuple()
+        # What nearly all are, at once: the core takes the tensor's own memory.
+        quick = shape and number in _PLAIN
+        rows.append((key, number, shape, None, tensor, 0, 0) if quick else _row(key, None, tensor))
     rows += [_row(key, spec, tensor) for key, spec, tensor in _evaluated(tensors)]
     rows.append((base.OBJECT_GRAPH_PROTO_KEY, _dtypes.STRING, (), None, [message], 0, 0))
     return [rows]
@@ -124,55 +124,39 @@ def _tensor(part: Any) -> Any:
         return part.tensor
 
 
-def _read(variables: Sequence[Any]) -> list[Any]:
-    """A tensor of each variable, over its own memory; `None` where it is not initialized."""
-    places = defaultdict(list)
-    for at, variable in enumerate(variables):
-        places[variable.device].append(at)
-    for device in places:
+def _read(graph: ObjectGraph, layout: Layout) -> list[Any]:
+    """A tensor of each plain variable, over its own memory; `None` where it is not initialized."""
+    for device in {batch.device for batch in layout.batches}:
         _plain.check_device(device)
+    variables = [graph.variables[number] for number, _ in layout.plain]
     result: list[Any] = [None] * len(variables)
     with tf.init_scope():
-        for group in places.values():
-            for first in range(0, len(group), _TOGETHER):
-                together = group[first : first + _TOGETHER]
-                found = _read_together([variables[at] for at in together])
-                for at, tensor in zip(together, found, strict=True):
-                    result[at] = tensor
+        for batch in layout.batches:
+            found = _read_together([variables[place] for place in batch.places], batch)
+            for place, tensor in zip(batch.places, found, strict=True):
+                shape = tensor._shape_tuple()
+                # What is read of a variable that has no value has shape (0,).
+                known = shape == layout.shapes[place] and 0 not in shape
+                if known or variables[place].is_initialized().numpy():
+                    result[place] = tensor
     return result
 
 
-def _read_together(variables: Sequence[Any]) -> list[Any]:
+def _read_together(variables: Sequence[Any], batch: Batch) -> list[Any]:
     handles = [variable._handle for variable in variables]
-    for variable, handle in zip(variables, handles, strict=True):
-        if _nbytes(variable) >= _LARGE:
+    if batch.is_large:
+        for handle in handles:
             gen_resource_variable_ops.disable_copy_on_read(handle)
-    tensors = execute.execute(
+    tensors: list[Any] = execute.execute(
         b"_ReadVariablesOp",
         len(handles),
         inputs=handles,
-        attrs=("N", len(handles), "dtypes", [item._dtype._type_enum for item in variables]),
+        attrs=("N", len(handles), "dtypes", batch.types),
         ctx=context.context(),
     )
-    return [
-        tensor if _is_initialized(variable, tensor) else None
-        for variable, tensor in zip(variables, tensors, strict=True)
-    ]
-
-
-def _is_initialized(variable: Any, tensor: Any) -> bool:
-    """Whether the tensor is a value; of a variable that has none, what is read has shape (0,)."""
-    shape = tensor._shape_tuple()
-    return bool(
-        (shape == variable._shape._dims and 0 not in shape) or variable.is_initialized().numpy()
-    )
-
-
-def _nbytes(variable: Any) -> int:
-    sizes = variable._shape._dims
-    if sizes is None or None in sizes:
-        return _LARGE  # nobody knows
-    return int(math.prod(sizes) * variable._dtype.size)
+    if tf.DeviceSpec.from_string(batch.device).device_type == "CPU":
+        return tensors
+    return [tensor.cpu() for tensor in tensors]
 
 
 def _by_policy(

@@ -83,7 +83,9 @@ class Source(CheckpointReader):
                 raise self._reader._missing(keys[indices.index(-1)])
         signatures = self._reader._signatures
         if types is not None:
-            self._check_types(keys, types, [signatures[index][0] for index in indices])
+            stored = [signatures[index][0] for index in indices]
+            if stored != types:
+                self._check_types(keys, types, stored)
         with _reading():
             places = native.read(
                 indices,
@@ -95,16 +97,16 @@ class Source(CheckpointReader):
         eager.ensure_initialized()
         handle = eager._handle
         result = []
+        from_capsule = pywrap_tfe.TFE_FromDlpackCapsule
         for key, index, place in zip(keys, indices, places, strict=True):
             number, shape = signatures[index]
             element = _DLPACK.get(number)
-            if element is None or not isinstance(place, tuple) or 0 in shape:
+            if element is None or type(place) is not tuple or 0 in shape:
                 result.append(self._by_value(key, number, shape, place))
                 continue
             region, offset = place
             # What `tf.experimental.dlpack.from_dlpack` ends in.
-            capsule = region.dlpack(offset, shape, *element)
-            result.append(pywrap_tfe.TFE_FromDlpackCapsule(capsule, handle))
+            result.append(from_capsule(region.dlpack(offset, shape, *element), handle))
         return result
 
     def _by_value(self, key: str, number: int, shape: tuple[int, ...], place: Any) -> Any:
