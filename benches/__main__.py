@@ -25,6 +25,7 @@ SCENARIOS = {
     "cold": "benches.cold",
     "memory": "benches.memory",
     "saver": "benches.saver",
+    "objects": "benches.objects",
     "others": "benches.others",
 }
 """Modules with a ``run(bench)``, imported only when they run."""

@@ -53,6 +53,9 @@ SCENARIOS = {
     "misaligned": Scenario("extra memory, restore L, misaligned, resource variables", None),
     "reference": Scenario("extra memory, restore L, misaligned, reference variables", 256),
     "save": Scenario("extra memory, save L", 64),
+    "objects-aligned": Scenario("extra memory, Checkpoint.read L, ckptfast-written", 64),
+    "objects-packed": Scenario("extra memory, Checkpoint.read L, TF-written", None),
+    "objects-write": Scenario("extra memory, Checkpoint.write L", 64),
 }
 
 

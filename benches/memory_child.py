@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benches import tfside
 from benches.model import Model
+from benches.objects import Objects
 from benches.sizes import SIZES
 from benches.tfside import Program, Session
 
@@ -28,6 +29,8 @@ def main(scenario: str, library: str, directory: str, size: str) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whoever prints does not disturb
     model = Model(SIZES[size].large, seed=1, odd_first=True)
     prepare = _saving if scenario == "save" else _restoring
+    if scenario.startswith("objects"):
+        prepare = _objects
     work, check = prepare(model, scenario, library, Path(directory))
     gc.collect()
     # Free heap that the C library keeps could hide what the measured work allocates.
@@ -72,6 +75,29 @@ def _saving(model: Model, _scenario: str, library: str, directory: Path) -> Part
         lambda: program.save(session, prefix),
         lambda: model.check(tfside.load(prefix), 1, whole=True),
     )
+
+
+def _objects(model: Model, scenario: str, library: str, directory: Path) -> Parts:
+    """A read or a write of an object-based checkpoint, over variables that have values already."""
+    objects = Objects(model)
+    checkpoint = objects.theirs if library == "tensorflow" else objects.ours
+    path = os.fspath(directory / f"{scenario}-{library}")
+    if scenario != "objects-write":
+        # TensorFlow reads what TensorFlow wrote, in both rows.
+        aligned = scenario == "objects-aligned" and library == "ckptfast"
+        (objects.ours if aligned else objects.theirs).write(path)
+        objects.assign(1)
+        return (
+            lambda: checkpoint.read(path).expect_partial(),
+            lambda: objects.check(0, whole=True),
+        )
+
+    def check() -> None:
+        objects.assign(1)
+        objects.theirs.read(path).expect_partial()
+        objects.check(0, whole=True)
+
+    return lambda: checkpoint.write(path), check
 
 
 def _program(model: Model, directory: Path, *, resource: bool) -> tuple[Program, Session]:

@@ -61,7 +61,15 @@ FULL = Size(
     judged=True,
     warm_memory=True,
     memory_beside_tensorflow=True,
-    memory_scenarios=("aligned", "misaligned", "reference", "save"),
+    memory_scenarios=(
+        "aligned",
+        "misaligned",
+        "reference",
+        "save",
+        "objects-aligned",
+        "objects-packed",
+        "objects-write",
+    ),
 )
 
 SMOKE = Size(
@@ -76,7 +84,7 @@ SMOKE = Size(
     judged=False,
     warm_memory=False,
     memory_beside_tensorflow=False,
-    memory_scenarios=("misaligned", "save"),
+    memory_scenarios=("misaligned", "save", "objects-packed"),
 )
 
 SIZES = {size.name: size for size in (FULL, SMOKE)}

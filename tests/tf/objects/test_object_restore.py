@@ -249,7 +249,7 @@ def test_saving_over_the_file_that_variables_lie_in(tf: ModuleType, tmp_path: Pa
     assert v.numpy()[0] == 3.0
 
 
-@pytest.mark.parametrize("kind", ["sgd", "momentum", "adam", "embedding"])
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "adam", "embedding", "sparse adam"])
 def test_a_hundred_steps_after_a_restore_are_tensorflows(
     tf: ModuleType, tmp_path: Path, kind: str
 ) -> None:
@@ -261,6 +261,7 @@ def test_a_hundred_steps_after_a_restore_are_tensorflows(
             "momentum": lambda: tf.keras.optimizers.SGD(0.1, momentum=0.9),
             "adam": lambda: tf.keras.optimizers.Adam(0.01),
             "embedding": lambda: tf.keras.optimizers.Adagrad(0.1),
+            "sparse adam": lambda: tf.keras.optimizers.Adam(0.01),
         }[kind]()
         optimizer.build([v, w])
         checkpoint = checkpoint_class(who)(v=v, w=w, optimizer=optimizer)
@@ -272,7 +273,7 @@ def test_a_hundred_steps_after_a_restore_are_tensorflows(
         checkpoint.read(prefix).assert_consumed()
         for step in range(100):
             with tf.GradientTape() as tape:
-                rows = tf.gather(v, [step % 64, 3]) if kind == "embedding" else v
+                rows = tf.gather(v, [step % 64, 3]) if kind in ("embedding", "sparse adam") else v
                 loss = tf.reduce_sum(tf.square(rows * w - 1.0))
             optimizer.apply_gradients(zip(tape.gradient(loss, [v, w]), [v, w], strict=True))
         return [item.numpy().tobytes() for item in (v, w, *optimizer.variables)]
