@@ -26,6 +26,7 @@ SCENARIOS = {
     "memory": "benches.memory",
     "saver": "benches.saver",
     "objects": "benches.objects",
+    "tools": "benches.tools",
     "others": "benches.others",
 }
 """Modules with a ``run(bench)``, imported only when they run."""

@@ -247,6 +247,24 @@ def test_real_saved_models_do_not_load_any_more(real: Path, tmp_path: Path, tf: 
     assert compared > 50
 
 
+def test_real_saved_models_are_not_read_or_not_verified(real: Path) -> None:
+    count = 0
+    for graph in sorted(
+        path for name in ("pb", "pbtxt") for path in real.rglob(f"saved_model.{name}")
+    ):
+        folder = graph.parent
+        if not (folder / "variables" / "variables.index").exists():
+            with pytest.raises(FileNotFoundError, match="this SavedModel has no variables"):
+                ckptfast.open(folder)
+            continue
+        report = ckptfast.verify(folder)
+        assert report and report.prefix == str(folder / "variables" / "variables")
+        with ckptfast.open(graph) as reader:
+            assert len(reader) == len(ckptfast.load(folder)) == report.tensors
+        count += 1
+    assert count > 10
+
+
 class Model:
     """A SavedModel of one variable, by TensorFlow 2."""
 
