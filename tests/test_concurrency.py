@@ -168,6 +168,8 @@ import os, signal, sys, threading
 import numpy as np
 import ckptfast
 
+# A shell starts what it runs in the background with the signal ignored, tests too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 action, prefix, backend = sys.argv[1:]
 reader = ckptfast.open(prefix, backend=backend, threads=2)
 # A thread of Python's: the signal comes only if the call leaves it the interpreter.

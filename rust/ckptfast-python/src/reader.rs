@@ -77,7 +77,8 @@ impl Reader {
     fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let checkpoint = self.open()?;
         let names: Vec<Bound<'py, PyString>> = (0..checkpoint.len())
-            .map(|number| to_text(py, summary(py, &checkpoint, number)?.name))
+            .filter_map(|number| checkpoint.name(number))
+            .map(|name| to_text(py, name))
             .collect::<PyResult<_>>()?;
         PyList::new(py, names)
     }
@@ -130,7 +131,7 @@ impl Reader {
     fn raw_keys<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         match self.open()?.as_ref() {
             Checkpoint::V2(reader) => {
-                let keys = reader.entries().iter().map(|entry| entry.key.as_ref());
+                let keys = reader.entries().iter().map(|entry| entry.key);
                 Ok(std::iter::once([].as_slice())
                     .chain(keys)
                     .map(|key| PyBytes::new(py, key))

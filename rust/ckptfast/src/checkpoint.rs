@@ -32,7 +32,7 @@ pub struct Summary<'a> {
     /// Element type.
     pub dtype: DataType,
     /// Shape of the whole tensor.
-    pub shape: &'a Shape,
+    pub shape: Shape,
     /// Its bytes, where they are in one piece.
     pub extent: Option<Extent>,
     /// Its parts, where it is partitioned.
@@ -89,6 +89,14 @@ impl Checkpoint {
         }
     }
 
+    /// The name of tensor `number`.
+    pub fn name(&self, number: usize) -> Option<&[u8]> {
+        match self {
+            Self::V2(reader) => reader.entries().key(reader.named().start.checked_add(number)?),
+            Self::V1(reader) => Some(&reader.tensors().get(number)?.name),
+        }
+    }
+
     /// Name, type, shape and place of tensor `number`.
     pub fn summary(&self, number: usize) -> Result<Summary<'_>> {
         match self {
@@ -98,8 +106,8 @@ impl Checkpoint {
                     Content::Data(extent) => (Some(*extent), Vec::new()),
                     Content::Slices(slices) => (None, slices.iter().collect()),
                 };
-                let (dtype, shape) = (entry.dtype, &entry.shape);
-                Ok(Summary { name: &entry.key, dtype, shape, extent, slices })
+                let (dtype, shape) = (entry.dtype, entry.shape);
+                Ok(Summary { name: entry.key, dtype, shape, extent, slices })
             }
             Self::V1(reader) => {
                 let tensor = v1_tensor(reader, number)?;
@@ -107,7 +115,7 @@ impl Checkpoint {
                 Ok(Summary {
                     name: &tensor.name,
                     dtype: tensor.dtype,
-                    shape: &tensor.shape,
+                    shape: tensor.shape.clone(),
                     extent: None,
                     slices: slices.filter(|slice| !slice.covers(&tensor.shape)).collect(),
                 })

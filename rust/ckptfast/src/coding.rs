@@ -7,6 +7,7 @@
 pub const MAX_VARINT64_LENGTH: usize = 10;
 
 /// Takes the first `length` bytes.
+#[inline]
 pub fn take<'a>(input: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (head, tail) = input.split_at_checked(length)?;
     *input = tail;
@@ -28,11 +29,23 @@ pub fn get_fixed64(input: &mut &[u8]) -> Option<u64> {
 }
 
 /// Reads a varint of at most 64 bits. Encodings longer than needed are legal.
+#[inline]
 pub fn get_varint64(input: &mut &[u8]) -> Option<u64> {
+    match input.split_first() {
+        // Nearly every varint of an index.
+        Some((&byte @ ..0x80, rest)) => {
+            *input = rest;
+            Some(byte.into())
+        }
+        _ => get_long_varint64(input),
+    }
+}
+
+fn get_long_varint64(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (index, &byte) in input.iter().take(MAX_VARINT64_LENGTH).enumerate() {
         let payload = u64::from(byte & 0x7f);
-        let shift = 7 * u32::try_from(index).ok()?;
+        let shift = 7 * index;
         if shift == 63 && payload > 1 {
             return None;
         }

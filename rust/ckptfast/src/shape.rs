@@ -2,15 +2,20 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::dtype::DataType;
 use crate::error::{Error, Result};
 
 /// TensorFlow's limit (`TensorShape::MaxDimensions`).
 pub const MAX_RANK: usize = 254;
 
+/// Shapes of at most this rank, which is nearly all, need no memory of their own.
+const INLINE_RANK: usize = 4;
+
 /// Dimensions, outermost first. Every value was checked on the way in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Shape(Vec<u64>);
+pub struct Shape(SmallVec<[u64; INLINE_RANK]>);
 
 impl Shape {
     /// Checks rank and element count.
@@ -18,22 +23,15 @@ impl Shape {
     /// # Errors
     /// `InvalidArgument` when there are more than [`MAX_RANK`] dimensions, or more than 2^63 - 1
     /// elements in the non-zero dimensions.
-    pub fn new(dims: impl Into<Vec<u64>>) -> Result<Self> {
-        let shape = Self(dims.into());
-        if shape.0.len() > MAX_RANK {
-            return Err(Error::invalid(format!("shape has {} dimensions", shape.0.len())));
-        }
-        // Zero dimensions do not excuse the others: a product is formed over any part of a shape.
-        let product = shape
-            .0
-            .iter()
-            .filter(|&&dim| dim != 0)
-            .try_fold(1u64, |product, &dim| product.checked_mul(dim))
-            .filter(|&product| i64::try_from(product).is_ok());
-        match product {
-            Some(_) => Ok(shape),
-            None => Err(Error::invalid(format!("shape {shape} has too many elements"))),
-        }
+    pub fn new(dims: impl IntoIterator<Item = u64>) -> Result<Self> {
+        let shape = Self(dims.into_iter().collect());
+        check(&shape.0)?;
+        Ok(shape)
+    }
+
+    /// A shape of dimensions that passed [`check`].
+    pub(crate) fn of_checked(dims: &[u64]) -> Self {
+        Self(SmallVec::from_slice(dims))
     }
 
     /// The dimensions, outermost first.
@@ -53,8 +51,33 @@ impl Shape {
 
     /// How many bytes the elements take; `None` where `dtype` has no fixed width or on overflow.
     pub fn byte_size(&self, dtype: DataType) -> Option<u64> {
-        self.num_elements().checked_mul(dtype.size()? as u64)
+        byte_size(&self.0, dtype)
     }
+}
+
+/// Checks rank and element count of what is to be a shape.
+///
+/// # Errors
+/// As [`Shape::new`].
+pub fn check(dims: &[u64]) -> Result<()> {
+    if dims.len() > MAX_RANK {
+        return Err(Error::invalid(format!("shape has {} dimensions", dims.len())));
+    }
+    // Zero dimensions do not excuse the others: a product is formed over any part of a shape.
+    dims.iter()
+        .filter(|&&dim| dim != 0)
+        .try_fold(1u64, |product, &dim| product.checked_mul(dim))
+        .filter(|&product| i64::try_from(product).is_ok())
+        .map(drop)
+        .ok_or_else(|| {
+            let shape = Shape(dims.into());
+            Error::invalid(format!("shape {shape} has too many elements"))
+        })
+}
+
+/// As [`Shape::byte_size`], of dimensions that passed [`check`].
+pub fn byte_size(dims: &[u64], dtype: DataType) -> Option<u64> {
+    dims.iter().product::<u64>().checked_mul(dtype.size()? as u64)
 }
 
 impl fmt::Display for Shape {

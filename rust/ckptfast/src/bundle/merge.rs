@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::commit::{self, Live};
-use super::entry::{Content, Entry, Header};
+use super::entry::{self, Content, Header};
 use super::index;
 use super::naming;
 use super::sources;
@@ -143,15 +143,17 @@ impl Merged {
                 header = Some(self.add_header(prefix, key, value)?);
                 return Ok(());
             };
-            let entry = Entry::decode(key, value, num_shards)?;
+            let mut dims = Vec::new();
+            let (_, content) =
+                entry::decode(value, num_shards, &mut dims).map_err(|error| error.with_key(key))?;
             let mut proto = BundleEntryProto::decode(value)
                 .map_err(|error| Error::corruption(format!("cannot parse the entry: {error}")))?;
-            if self.join(prefix, &entry, &proto)? {
+            if self.join(prefix, key, &proto)? {
                 return Ok(());
             }
             // The entry of a partitioned tensor has no data; its number means nothing.
             let number = numbers.get(&proto.shard_id).copied();
-            proto.shard_id = match (&entry.content, number) {
+            proto.shard_id = match (&content, number) {
                 (Content::Data(extent), None) => {
                     let number = i32::try_from(self.files.len())
                         .map_err(|_| Error::invalid("there are too many data files"))?;
@@ -162,7 +164,7 @@ impl Merged {
                 }
                 (_, number) => number.unwrap_or(0),
             };
-            if let Content::Data(extent) = entry.content
+            if let Content::Data(extent) = content
                 && let Some(file) = usize::try_from(proto.shard_id)
                     .ok()
                     .and_then(|number| self.files.get_mut(number))
@@ -201,12 +203,12 @@ impl Merged {
     }
 
     /// Adds slices to a partitioned tensor that is already there; false where there is none.
-    fn join(&mut self, prefix: &Path, entry: &Entry, proto: &BundleEntryProto) -> Result<bool> {
-        let Some(there) = self.entries.get_mut(entry.key.as_ref()) else { return Ok(false) };
+    fn join(&mut self, prefix: &Path, key: &[u8], proto: &BundleEntryProto) -> Result<bool> {
+        let Some(there) = self.entries.get_mut(key) else { return Ok(false) };
         if there.slices.is_empty() || proto.slices.is_empty() {
             return Err(Error::invalid(format!(
                 "Duplicate tensor keyed by {} encountered, when merging prefix: {}",
-                entry.key.escape_ascii(),
+                key.escape_ascii(),
                 prefix.display()
             )));
         }
@@ -214,7 +216,7 @@ impl Merged {
             return Err(Error::invalid(
                 "slices of one tensor disagree on its element type or shape",
             )
-            .with_key(&entry.key));
+            .with_key(key));
         }
         there.slices.extend(proto.slices.iter().cloned());
         Ok(true)

@@ -3,6 +3,7 @@
 mod arena;
 pub(crate) mod assembly;
 mod commit;
+mod entries;
 mod entry;
 mod index;
 mod layout;
@@ -21,6 +22,7 @@ mod value;
 mod verify;
 mod writer;
 
+pub use entries::Entries;
 pub use entry::{Content, Entry, Extent, Header};
 pub use layout::MAX_ALIGN;
 pub use merge::{MergeOptions, merge};

@@ -208,7 +208,7 @@ mod tests {
     use crate::parallel::Interrupt;
 
     fn region(start: &[u64], dims: &[u64]) -> Region {
-        Region { start: start.to_vec(), shape: Shape::new(dims).unwrap() }
+        Region { start: start.to_vec(), shape: Shape::new(dims.iter().copied()).unwrap() }
     }
 
     /// The element of a `dims`-shaped tensor counting up from 0, cut to `part`.

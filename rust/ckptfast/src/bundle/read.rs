@@ -70,13 +70,13 @@ impl Reader {
             values.push(match &entry.content {
                 Content::Slices(_) => {
                     let all = Region::whole(&entry.shape);
-                    Some(self.assemble(entry, &all, options, workers).map_err(located)?)
+                    Some(self.assemble(&entry, &all, options, workers).map_err(located)?)
                 }
                 Content::Data(extent) if entry.dtype.size().is_none() => {
-                    Some(self.elements(position, entry, extent, options.verify).map_err(located)?)
+                    Some(self.elements(position, &entry, extent, options.verify).map_err(located)?)
                 }
                 Content::Data(extent) => {
-                    plans.push(self.plan(position, entry, *extent, options).map_err(located)?);
+                    plans.push(self.plan(position, &entry, *extent, options).map_err(located)?);
                     None
                 }
             });
@@ -109,14 +109,14 @@ impl Reader {
                 "the slice reaches outside of the tensor's shape {}",
                 entry.shape
             ))
-            .with_key(&entry.key));
+            .with_key(entry.key));
         }
         if *region == whole {
             let mut values = self.read(&[position], options, workers)?;
             return values.pop().ok_or_else(|| Error::invalid("a value went missing"));
         }
         if matches!(entry.content, Content::Slices(_)) {
-            let value = self.assemble(entry, region, options, workers);
+            let value = self.assemble(&entry, region, options, workers);
             return value.map_err(|error| self.locate(error, position));
         }
         // The pages of the whole tensor, whatever their alignment: only the box may be copied.
@@ -131,7 +131,7 @@ impl Reader {
                 match part.filter(usable) {
                     Some(part) => Ok(Value::Dense(part)),
                     None if options.copy == CopyPolicy::Never => {
-                        Err(must_copy("this slice").with_key(&entry.key))
+                        Err(must_copy("this slice").with_key(entry.key))
                     }
                     None => {
                         let mut assembly = Assembly::new(region, entry.dtype)?;
@@ -151,7 +151,7 @@ impl Reader {
     fn plan(
         &self,
         position: usize,
-        entry: &Entry,
+        entry: &Entry<'_>,
         extent: Extent,
         options: &ReadOptions,
     ) -> Result<Plan> {
@@ -215,7 +215,7 @@ impl Reader {
     pub(super) fn elements(
         &self,
         position: usize,
-        entry: &Entry,
+        entry: &Entry<'_>,
         extent: &Extent,
         verify: bool,
     ) -> Result<Value> {
@@ -247,7 +247,7 @@ impl Reader {
     /// Puts the box `target` of a partitioned tensor together.
     fn assemble(
         &self,
-        entry: &Entry,
+        entry: &Entry<'_>,
         target: &Region,
         options: &ReadOptions,
         workers: &Workers<'_>,
@@ -282,7 +282,7 @@ impl Reader {
     }
 
     /// Position of the data of one slice, which agrees with what the whole tensor says of it.
-    fn part(&self, entry: &Entry, slice: &TensorSlice, region: &Region) -> Result<usize> {
+    fn part(&self, entry: &Entry<'_>, slice: &TensorSlice, region: &Region) -> Result<usize> {
         let position = self.slice_position(entry, slice)?;
         let part = self.entry(position)?;
         let Content::Data(extent) = &part.content else {

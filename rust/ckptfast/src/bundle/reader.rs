@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::entries::Entries;
 use super::entry::{Content, Entry, Extent, Header};
 use super::naming;
 use super::shard::{Backend, Shard};
 use crate::error::{Error, Result};
 use crate::io::{File, Protection};
-use crate::ordered_code::encode_slice_key;
+use crate::ordered_code::{encode_slice_key, is_slice_key};
 use crate::slice::TensorSlice;
 use crate::table::Table;
 
@@ -39,7 +40,7 @@ pub struct Reader {
     index: File,
     header: Header,
     /// Sorted by key, the header left out: first slices, then names.
-    entries: Vec<Entry>,
+    entries: Entries,
     /// Number of slice entries, which is the position of the first name.
     num_slices: usize,
     /// Whether the data of the entry was compared with its checksum.
@@ -60,13 +61,13 @@ impl Reader {
         let bytes = index.read_all()?;
         let (header, entries) = decode_index(&bytes).map_err(|error| error.at_path(&path))?;
         check_no_overlap(&entries).map_err(|error| error.at_path(&path))?;
-        let num_slices = entries.partition_point(Entry::is_slice);
+        let num_slices = entries.partition_point(is_slice_key);
         Ok(Self {
             prefix: prefix.to_owned(),
             index,
             header,
             num_slices,
-            verified: entries.iter().map(|_| AtomicBool::new(false)).collect(),
+            verified: (0..entries.len()).map(|_| AtomicBool::new(false)).collect(),
             entries,
             shards: Mutex::default(),
             options,
@@ -84,7 +85,7 @@ impl Reader {
     }
 
     /// All entries in key order: the data of slices first, then tensors by name.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &Entries {
         &self.entries
     }
 
@@ -95,11 +96,11 @@ impl Reader {
 
     /// Position of the entry with this very key.
     pub fn find(&self, key: &[u8]) -> Option<usize> {
-        self.entries.binary_search_by(|entry| entry.key.as_ref().cmp(key)).ok()
+        self.entries.find(key)
     }
 
     /// The entry at `position`.
-    pub fn entry(&self, position: usize) -> Result<&Entry> {
+    pub fn entry(&self, position: usize) -> Result<Entry<'_>> {
         self.entries
             .get(position)
             .ok_or_else(|| Error::invalid(format!("there is no tensor number {position}")))
@@ -109,11 +110,11 @@ impl Reader {
     ///
     /// # Errors
     /// `Corruption` when the entry lists a slice that has none.
-    pub(super) fn slice_position(&self, entry: &Entry, slice: &TensorSlice) -> Result<usize> {
-        self.find(&encode_slice_key(&entry.key, slice)).ok_or_else(|| {
+    pub(super) fn slice_position(&self, entry: &Entry<'_>, slice: &TensorSlice) -> Result<usize> {
+        self.find(&encode_slice_key(entry.key, slice)).ok_or_else(|| {
             Error::corruption(format!("the index has no data for slice {slice}"))
                 .at_path(&naming::index_path(&self.prefix))
-                .with_key(&entry.key)
+                .with_key(entry.key)
         })
     }
 
@@ -153,7 +154,7 @@ impl Reader {
     /// Adds to an error which tensor, data file and bytes it is about.
     pub(super) fn locate(&self, error: Error, position: usize) -> Error {
         let Some(entry) = self.entries.get(position) else { return error };
-        let name = crate::ordered_code::decode_slice_key(&entry.key)
+        let name = crate::ordered_code::decode_slice_key(entry.key)
             .map_or_else(|_| entry.key.to_vec(), |(name, _)| name);
         let error = error.with_key(&name);
         let Content::Data(extent) = entry.content else {
@@ -166,16 +167,15 @@ impl Reader {
     }
 }
 
-fn decode_index(index: &[u8]) -> Result<(Header, Vec<Entry>)> {
+fn decode_index(index: &[u8]) -> Result<(Header, Entries)> {
     let table = Table::parse(index)?;
     let mut header = None;
-    // An entry rarely takes less; growing the list step by step would take as long as filling it.
-    let mut entries = Vec::with_capacity(index.len() / 32);
+    let mut entries = Entries::with_capacity(index.len());
     table.for_each(index, |key, value| {
         match (key, &header) {
             (b"", _) => header = Some(Header::decode(value)?),
             (key, Some(Header { num_shards, .. })) => {
-                entries.push(Entry::decode(key, value, *num_shards)?);
+                entries.push(key, value, *num_shards)?;
             }
             (_, None) => return Err(no_header()),
         }
@@ -192,22 +192,20 @@ fn no_header() -> Error {
 }
 
 /// Two entries that share bytes cannot both be what was saved.
-fn check_no_overlap(entries: &[Entry]) -> Result<()> {
+fn check_no_overlap(entries: &Entries) -> Result<()> {
     let mut extents: Vec<(Extent, usize)> = Vec::with_capacity(entries.len());
-    for (position, entry) in entries.iter().enumerate() {
-        if let Content::Data(extent) = entry.content
+    for (position, content) in entries.contents().enumerate() {
+        if let Content::Data(extent) = content
             && extent.size > 0
         {
-            extents.push((extent, position));
+            extents.push((*extent, position));
         }
     }
     extents.sort_unstable_by_key(|(extent, _)| (extent.shard, extent.offset));
     for (first, second) in extents.iter().zip(extents.iter().skip(1)) {
         if first.0.shard == second.0.shard && first.0.end() > second.0.offset {
             let key = |position: usize| {
-                entries
-                    .get(position)
-                    .map_or_else(String::new, |entry| entry.key.escape_ascii().to_string())
+                entries.key(position).unwrap_or_default().escape_ascii().to_string()
             };
             return Err(Error::corruption(format!(
                 "tensors {} and {} overlap in data file {}",

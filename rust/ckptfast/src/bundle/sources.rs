@@ -239,7 +239,7 @@ mod tests {
     const ZEROS: [u8; 64] = [0; 64];
 
     fn whole(key: &str, dims: &[u64]) -> TensorSource<'static> {
-        let shape = Shape::new(dims).unwrap();
+        let shape = Shape::new(dims.iter().copied()).unwrap();
         let size = usize::try_from(shape.num_elements()).unwrap();
         TensorSource {
             key: key.into(),
@@ -251,7 +251,8 @@ mod tests {
     }
 
     fn slice(key: &str, dims: &[u64], text: &str) -> TensorSource<'static> {
-        let (shape, slice) = (Shape::new(dims).unwrap(), TensorSlice::parse(text).unwrap());
+        let (shape, slice) =
+            (Shape::new(dims.iter().copied()).unwrap(), TensorSlice::parse(text).unwrap());
         let count = slice.resolve(&shape).map_or(0, |region| region.shape.num_elements());
         let payload = Payload::Bytes(&ZEROS[..usize::try_from(count).unwrap()]);
         TensorSource { key: key.into(), dtype: DataType::Uint8, shape, slice: Some(slice), payload }

@@ -25,6 +25,13 @@ const STEP: usize = 256 << 10;
 /// The same where the disk is the limit: it likes long reads better.
 const COLD_STEP: usize = 4 << 20;
 
+/// Threads for each of the caller's where the disk is the limit: they wait rather than compute, and
+/// a disk is fastest with several reads to do.
+const COLD_THREADS: usize = 4;
+
+/// How many units are looked at to tell whether the disk will be the limit.
+const SAMPLES: usize = 16;
+
 /// Where bytes come from.
 ///
 /// A mapping is for what is used where it lies. Copies are read: the system fills fresh memory
@@ -77,7 +84,12 @@ pub fn run(transfers: Vec<Transfer<'_>>, workers: &Workers<'_>) -> Result<Vec<(u
     }
     let units = units(&pieces, workers.threads);
     let scratch = Scratch::default();
-    workers.run(units.len(), |index| {
+    let threads = if is_mostly_cold(&units) {
+        workers.threads.saturating_mul(COLD_THREADS)
+    } else {
+        workers.threads
+    };
+    Workers { threads, ..*workers }.run(units.len(), |index| {
         let Some(unit) = units.get(index) else { return Ok(()) };
         let cold = is_cold(unit);
         for piece in *unit {
@@ -171,6 +183,13 @@ fn is_cold(unit: &[Piece<'_>]) -> bool {
     let (Some(first), Some(last)) = (unit.first(), unit.last()) else { return false };
     let end = last.offset.saturating_add(last.length);
     !first.source.file.is_cached(first.offset as u64, end.saturating_sub(first.offset) as u64)
+}
+
+/// Whether most of the work is to wait for the disk, judged by a sample.
+fn is_mostly_cold(units: &[&[Piece<'_>]]) -> bool {
+    let step = units.len().div_ceil(SAMPLES).max(1);
+    let cold = units.iter().step_by(step).filter(|unit| is_cold(unit)).count();
+    2 * cold > units.len().div_ceil(step)
 }
 
 /// Memory for bytes that are read only to be checked, kept from piece to piece.

@@ -60,14 +60,14 @@ impl Reader {
         match &entry.content {
             Content::Slices(slices) => {
                 for slice in slices {
-                    self.plan_check(self.slice_position(entry, slice)?, plans)?;
+                    self.plan_check(self.slice_position(&entry, slice)?, plans)?;
                 }
                 let parts = slices.iter().map(|slice| slice.resolve(&entry.shape));
                 let parts = parts.collect::<Result<Vec<_>>>().map_err(located)?;
                 partition::check_cover(&Region::whole(&entry.shape), &parts).map_err(located)
             }
             Content::Data(extent) if entry.dtype.size().is_none() => {
-                self.elements(position, entry, extent, true).map(drop).map_err(located)
+                self.elements(position, &entry, extent, true).map(drop).map_err(located)
             }
             Content::Data(extent) => {
                 let shard = self.shard(extent.shard).map_err(located)?;

@@ -26,23 +26,29 @@ pub(crate) fn next_field<'a>(message: &mut &'a [u8]) -> Result<Option<(u64, Fiel
     if message.is_empty() {
         return Ok(None);
     }
-    let mut field = || {
-        let tag = coding::get_varint64(message)?;
-        let field = match tag & 7 {
-            0 => Field::Varint(coding::get_varint64(message)?),
-            1 => Field::Fixed64(take_array(message)?),
-            2 => {
-                let length = usize::try_from(coding::get_varint64(message)?).ok()?;
-                Field::Bytes(coding::take(message, length)?)
-            }
-            5 => Field::Fixed32(take_array(message)?),
-            _ => return None,
-        };
-        Some((tag >> 3, field))
-    };
-    field().map(Some).ok_or_else(|| Error::corruption("malformed protocol buffer message"))
+    match take_field(message) {
+        None => Err(Error::corruption("cannot parse a protocol buffer message")),
+        field => Ok(field),
+    }
 }
 
+#[inline]
+fn take_field<'a>(message: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
+    let tag = coding::get_varint64(message)?;
+    let field = match tag & 7 {
+        0 => Field::Varint(coding::get_varint64(message)?),
+        1 => Field::Fixed64(take_array(message)?),
+        2 => {
+            let length = usize::try_from(coding::get_varint64(message)?).ok()?;
+            Field::Bytes(coding::take(message, length)?)
+        }
+        5 => Field::Fixed32(take_array(message)?),
+        _ => return None,
+    };
+    Some((tag >> 3, field))
+}
+
+#[inline]
 fn take_array<const LENGTH: usize>(input: &mut &[u8]) -> Option<[u8; LENGTH]> {
     let (head, tail) = input.split_first_chunk()?;
     *input = tail;

@@ -64,14 +64,18 @@ impl Table {
         for Location { separator, handle } in &self.blocks {
             let block = Block::read(file, *handle)?;
             let mut entries = block.entries()?;
+            let out_of_order =
+                |key: &[u8]| handle.locate(Error::corruption("keys out of order")).with_key(key);
+            // Within a block the keys increase, so its first and its last decide for all of them.
             while let Some(value) = entries.next_value()? {
                 let key = entries.key();
-                if key > separator.as_slice() || lower.is_some_and(|lower| key <= lower) {
-                    return Err(handle
-                        .locate(Error::corruption("keys out of order"))
-                        .with_key(key));
+                if lower.take().is_some_and(|lower| key <= lower) {
+                    return Err(out_of_order(key));
                 }
                 visit(key, value)?;
+            }
+            if entries.key() > separator.as_slice() {
+                return Err(out_of_order(entries.key()));
             }
             lower = Some(separator);
         }

@@ -158,7 +158,7 @@ fn put_varints<'a>(
 ) -> Result<&'a mut [u8]> {
     while !packed.is_empty() {
         let value = coding::get_varint64(&mut packed)
-            .ok_or_else(|| Error::corruption("malformed protocol buffer message"))?;
+            .ok_or_else(|| Error::corruption("cannot parse a protocol buffer message"))?;
         output = put_varint(encoding, output, value)?;
     }
     Ok(output)
