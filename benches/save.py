@@ -45,13 +45,13 @@ def run(bench: Bench) -> None:
         def check(_result: object, whole: bool) -> None:
             if whole:
                 model.check(tfside.load(prefix), 0, whole=True)
-            _remove(prefix)
+            remove(prefix)
 
         def save(durability: Durability) -> Callable[[], object]:
             return lambda: ckptfast.save(prefix, model.arrays, durability=durability)
 
-        buffered = _raw_ways(prefix, view[:nbytes], durable=False)
-        durable = _raw_ways(prefix, view[:nbytes], durable=True)
+        buffered = raw_ways(prefix, view[:nbytes], durable=False)
+        durable = raw_ways(prefix, view[:nbytes], durable=True)
         times = interleave(
             [
                 Contender(name="TF", run=lambda: program.save(session, prefix), check=check),
@@ -66,13 +66,13 @@ def run(bench: Bench) -> None:
     best = _best(bench, times, buffered, nbytes)
     best_durable = _best(bench, times, durable, nbytes)
     bench.results.rows += [
-        _row("none", times, nbytes, best, 3.0),
-        _row("full", times, nbytes, best_durable, 1.0),
+        row("save L", "none", times, nbytes, best, 3.0),
+        row("save L", "full", times, nbytes, best_durable, 1.0),
     ]
 
 
-def _raw_ways(prefix: Path, source: memoryview, *, durable: bool) -> list[Contender]:
-    """Ways of writing new files; the model is a whole number of pages, as O_DIRECT needs."""
+def raw_ways(prefix: Path, source: memoryview, *, durable: bool) -> list[Contender]:
+    """Ways of writing new files; `source` is a whole number of pages, as O_DIRECT needs."""
     many = max(2, cpus())
     write = partial(rawio.write, prefix, source, durable=durable)
     ways: dict[str, Callable[[], None]] = {
@@ -86,7 +86,7 @@ def _raw_ways(prefix: Path, source: memoryview, *, durable: bool) -> list[Conten
         ways[f"1 file, {many} threads, O_DIRECT"] = partial(write, many, allocate=True, direct=True)
     kind = "durable write" if durable else "raw write"
     return [
-        Contender(name=f"{kind}, {name}", run=way, check=lambda _result, _whole: _remove(prefix))
+        Contender(name=f"{kind}, {name}", run=way, check=lambda _result, _whole: remove(prefix))
         for name, way in ways.items()
     ]
 
@@ -103,7 +103,8 @@ def _direct_works(directory: Path) -> bool:
     return True
 
 
-def _remove(prefix: Path) -> None:
+def remove(prefix: Path) -> None:
+    """Delete the files of a checkpoint."""
     for path in prefix.parent.iterdir():
         if path.name.startswith(f"{prefix.name}."):
             path.unlink()
@@ -115,17 +116,24 @@ def _best(
     """Adds all ways to the ceilings and returns the fastest, by its median."""
     for way in ways:
         bench.results.ceiling(way.name, times[way.name], nbytes)
+    return best_of(ways, times)
+
+
+def best_of(ways: list[Contender], times: dict[str, Measure]) -> tuple[str, Measure]:
+    """The fastest way by its median."""
     name = min((way.name for way in ways), key=lambda name: times[name].median)
     return name, times[name]
 
 
-def _row(
+def row(
+    what: str,
     durability: str,
     times: dict[str, Measure],
     nbytes: int,
     best: tuple[str, Measure],
     target: float,
 ) -> Row:
+    """Save beside TensorFlow's and beside the best raw write."""
     theirs, ours = times["TF"], times[durability]
     name, raw = best
     share = raw.median / ours.median
@@ -137,7 +145,7 @@ def _row(
     else:
         wanted += " of TensorFlow without fsync"
     return Row(
-        name=f'save L, durability="{durability}"',
+        name=f'{what}, durability="{durability}"',
         tensorflow=theirs,
         ckptfast=ours,
         target=wanted,

@@ -6,17 +6,19 @@ variables are all about what happens the first time in a session, so every round
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ckptfast
-from benches import ceilings, tfside
+from benches import ceilings, rawio, tfside
 from benches.bench import Bench
 from benches.measure import Contender, Measure, clock, interleave
 from benches.model import Model
 from benches.results import at_least
+from benches.save import best_of, raw_ways, remove, row
 from benches.tfside import Session
 
 FIRST_ROUNDS = 3
@@ -137,17 +139,25 @@ def _large(bench: Bench, name: str, model: Model, aligned_target: float) -> None
 
         def check(_result: object, whole: bool) -> None:
             ours.check(scratch / "saved", whole=whole)
-            for path in scratch.glob("saved.*"):
-                path.unlink()
+            remove(scratch / "saved")
 
-        times = interleave(
-            [
-                Contender(name="TF", run=save(theirs), check=check),
-                Contender(name="none", run=save(ours), check=check),
-                Contender(name="full", run=save(full), check=check),
-            ],
-            bench.size.repeats,
-        )
+        source = rawio.warm_buffer(model.nbytes)
+        with memoryview(source) as view:
+            raw = view[: model.nbytes // mmap.PAGESIZE * mmap.PAGESIZE]
+            buffered = raw_ways(scratch / "raw", raw, durable=False)
+            durable = raw_ways(scratch / "raw", raw, durable=True)
+            times = interleave(
+                [
+                    Contender(name="TF", run=save(theirs), check=check),
+                    Contender(name="none", run=save(ours), check=check),
+                    *buffered,
+                    Contender(name="full", run=save(full), check=check),
+                    *durable,
+                ],
+                bench.size.repeats,
+                fresh_bytes=bench.size.fresh_bytes,
+            )
+            raw.release()
         full.close()
         times |= interleave(
             [
@@ -159,9 +169,12 @@ def _large(bench: Bench, name: str, model: Model, aligned_target: float) -> None
         )
     theirs.close()
     ours.close()
+    nbytes = model.nbytes
+    bench.results.rows += [
+        row(f"Saver {name}, save", "none", times, nbytes, best_of(buffered, times), 3.0),
+        row(f"Saver {name}, save", "full", times, nbytes, best_of(durable, times), 1.0),
+    ]
     rows: tuple[tuple[str, str, str, float | None], ...] = (
-        ('save, durability="none"', "TF", "none", 3.0),
-        ('save, durability="full"', "TF", "full", 1.0),
         ("restore, ckptfast-written", "TF restore", "aligned", aligned_target),
         ("restore, TF-written", "TF restore", "packed", 2.0 if name == "L" else None),
     )
@@ -174,7 +187,7 @@ def _large(bench: Bench, name: str, model: Model, aligned_target: float) -> None
                 stock,
                 fast,
                 target=target,
-                nbytes=model.nbytes,
-                beside=fresh if what.startswith("restore") else "",
+                nbytes=nbytes,
+                beside=fresh,
             )
         )

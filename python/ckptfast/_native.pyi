@@ -91,12 +91,15 @@ class Reader:
 
 def write(
     prefix: str,
-    tensors: Sequence[tuple[str, int, Sequence[int], str | None, Buffer | list[bytes], int, int]],
+    tensors: Sequence[
+        tuple[str, int, Sequence[int] | None, str | None, Buffer | list[bytes], int, int]
+    ],
     *,
     shards: int | None,
     align: int,
     durability: str,
     threads: int,
+    groups: Sequence[int] | None = None,
 ) -> int: ...
 def merge(
     prefixes: Sequence[str],

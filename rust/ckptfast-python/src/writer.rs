@@ -18,9 +18,10 @@ use crate::detached::detached;
 use crate::errors::to_python;
 
 /// What is saved under one name, as Python hands it over:
-/// `(name, DataType number, shape, "shape slice" or None, data, swap, mask)`.
+/// `(name, DataType number, shape or None, "shape slice" or None, data, swap, mask)`. Without a shape
+/// it is that of the buffer.
 type Tensor<'py> =
-    (Bound<'py, PyString>, i32, Vec<u64>, Option<String>, Bound<'py, PyAny>, usize, u8);
+    (Bound<'py, PyString>, i32, Option<Vec<u64>>, Option<String>, Bound<'py, PyAny>, usize, u8);
 
 /// The memory behind a payload, held while it is written.
 enum Held<'py> {
@@ -28,9 +29,11 @@ enum Held<'py> {
     Elements(Vec<Bound<'py, PyBytes>>),
 }
 
-/// Writes the bundle at `prefix`; returns the number of data files.
+/// Writes the bundle at `prefix`; returns the number of data files. `groups` has a number for each
+/// tensor: those of one number share data files.
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 #[pyfunction]
-#[pyo3(signature = (prefix, tensors, *, shards, align, durability, threads))]
+#[pyo3(signature = (prefix, tensors, *, shards, align, durability, threads, groups=None))]
 pub(crate) fn write(
     py: Python<'_>,
     prefix: OsString,
@@ -39,8 +42,10 @@ pub(crate) fn write(
     align: u64,
     durability: &str,
     threads: usize,
+    groups: Option<Vec<u32>>,
 ) -> PyResult<u32> {
     let prefix = to_path(prefix)?;
+    let groups = groups.unwrap_or_default();
     let options = WriteOptions { shards, align, durability: level(durability)? };
     let held = tensors.iter().map(hold).collect::<PyResult<Vec<_>>>()?;
     let mut bytes = 0u64;
@@ -50,7 +55,9 @@ pub(crate) fn write(
         bytes = bytes.saturating_add(source.shape.byte_size(source.dtype).unwrap_or(0));
         sources.push(source);
     }
-    detached(py, threads, bytes, |workers| bundle::write(&prefix, sources, &options, workers))
+    detached(py, threads, bytes, |workers| {
+        bundle::write_grouped(&prefix, sources, &groups, &options, workers)
+    })
 }
 
 /// Makes one bundle of the bundles at `prefixes`, by renaming; returns the number of data files.
@@ -100,11 +107,18 @@ fn source<'a>(
     let key = to_name(name)?;
     let failed = |error: Error| to_python(py, &error.with_key(&key));
     let dtype = DataType::from_number(*dtype).map_err(failed)?;
-    let (shape, slice) = match spec.as_deref() {
-        None => (Shape::new(shape.clone()).map_err(failed)?, None),
-        Some(spec) => {
+    let (shape, slice) = match (spec.as_deref(), shape, held) {
+        (Some(spec), ..) => {
             let (full, slice) = parse_shape_and_slice(spec).map_err(failed)?;
             (full, Some(slice))
+        }
+        (None, Some(shape), _) => (Shape::new(shape.clone()).map_err(failed)?, None),
+        (None, None, Held::Buffer { buffer, .. }) => {
+            let dims: Vec<u64> = buffer.shape().iter().map(|&dim| dim as u64).collect();
+            (Shape::new(dims).map_err(failed)?, None)
+        }
+        (None, None, Held::Elements(_)) => {
+            return Err(PyValueError::new_err("strings need a shape"));
         }
     };
     let payload = match held {

@@ -308,6 +308,41 @@ fn a_single_tensor_over_one_data_file_gets_an_empty_second_one() {
 }
 
 #[test]
+fn groups_have_data_files_of_their_own_and_overwriting_takes_free_names() {
+    let scratch = Scratch::new("groups");
+    let interrupt = Interrupt::default();
+    let workers = Workers { threads: 2, interrupt: &interrupt };
+    let large = noise(3 << 20, 7);
+    for (round, shards) in [2, 3, 2].into_iter().enumerate() {
+        let small = noise(100, round as u64);
+        let tensors = vec![
+            tensor("d", &[large.len() as u64], &large),
+            slice("p", &[2, 100], "0,1:-", &small),
+            tensor("a", &[100], &small),
+            slice("p", &[2, 100], "1,1:-", &small),
+        ];
+        let groups = [4, 1, 1, 4];
+        let written =
+            bundle::write_grouped(&scratch.prefix(), tensors, &groups, &UNFLUSHED, &workers);
+        assert_eq!(written.unwrap(), shards);
+        assert_eq!(scratch.names().len(), 1 + shards as usize);
+        let found = read(&scratch.prefix()).unwrap();
+        assert_eq!(found["a"].concat(), small);
+        assert_eq!(found["d"].concat(), large);
+        assert_eq!(found["p"].concat(), [&small[..], &small[..]].concat());
+        let first = fs::metadata(scratch.0.join(format!("m.data-00000-of-{shards:05}"))).unwrap();
+        assert_eq!(first.len(), 128 + 100); // the slice and "a", and nothing of the other group
+    }
+    let tensors = vec![tensor("a", &[1], b"1"), tensor("b", &[1], b"2")];
+    let too_few = WriteOptions { shards: Some(1), ..UNFLUSHED };
+    let error = bundle::write_grouped(&scratch.prefix(), tensors, &[0, 1], &too_few, &workers);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let tensors = vec![tensor("a", &[1], b"1")];
+    let error = bundle::write_grouped(&scratch.prefix(), tensors, &[0, 1], &UNFLUSHED, &workers);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
 fn a_given_number_of_shards_is_kept_also_over_the_same_number() {
     let scratch = Scratch::new("given");
     let options = WriteOptions { shards: Some(2), ..UNFLUSHED };

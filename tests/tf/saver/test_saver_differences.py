@@ -41,6 +41,32 @@ def test_overwriting_never_reuses_a_data_file(FastSaver: Any, session: Any, here
         assert data_files(here) == ["m.data-00000-of-00001"]
 
 
+def test_overwriting_shards_never_reuses_a_data_file(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path
+) -> None:
+    """A crash between two renames must leave the old checkpoint, also with several devices."""
+    for number in range(2):
+        with tf.device(f"/cpu:{number}"):
+            v1.get_variable(f"v{number}", initializer=[float(number)] * (5 - number))
+    with tf.device("/cpu:0"):
+        v1.get_variable("w", initializer=[7.0] * 10)
+    saver, strict = FastSaver(sharded=True), FastSaver(sharded=True, compat="strict-tensorflow")
+    with v1.Session(config=v1.ConfigProto(device_count={"CPU": 2})) as session:
+        session.run(v1.global_variables_initializer())
+        for shards in (2, 3, 2):
+            saver.save(session, "./m", write_meta_graph=False)
+            files = [f"m.data-{number:05}-of-{shards:05}" for number in range(shards)]
+            assert data_files(here) == files
+            v1.train.Saver().restore(session, "./m")
+        before = ckptfast.stats().fallbacks
+        strict.save(session, "./m", write_meta_graph=False)
+        assert data_files(here) == files
+        assert ckptfast.stats().fallbacks == before
+        v1.train.Saver().restore(session, "./m")
+    with ckptfast.open("./m") as reader:
+        assert [reader.info(name).shard for name in reader] == [0, 1, 0]
+
+
 def test_alignment(FastSaver: Any, v1: Any, here: Path) -> None:
     for number in range(3):
         v1.get_variable(f"v{number}", initializer=[1.0])

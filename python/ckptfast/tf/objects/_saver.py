@@ -120,7 +120,5 @@ def write(prefix: str, shards: list[list[Row]]) -> None:
 
 
 def _write_local(prefix: str, shards: list[list[Row]], options: Options) -> None:
-    if len(shards) == 1:
-        _write._write(prefix, shards[0], options, 1 if options.strict else None, options.durability)
-    else:
-        _write._merge(prefix, shards, options)
+    groups = [number for number, rows in enumerate(shards) for _ in rows]
+    _write.write_rows(prefix, [row for rows in shards for row in rows], groups, options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,17 +34,27 @@ def whole(reader: Reader, indices: Sequence[int], *, verify: bool) -> list[Any]:
     # A region's bytes become an array once, and the tensors views of it: to ask a region for its
     # buffer takes 15 µs.
     memory: dict[int, Any] = {}
+    region: Any = None
+    everything: Any = None
+    dtypes: dict[int, Any] = {}
     arrays = []
+    signatures = reader._signatures
     for index, place in zip(indices, places, strict=True):
-        number, shape = reader._signatures[index]
+        number, shape = signatures[index]
         if isinstance(place, list):
             arrays.append(_strings(place, shape))
             continue
-        region, offset = place
-        everything = memory.get(id(region))
-        if everything is None:
-            everything = memory[id(region)] = numpy.frombuffer(memoryview(region), numpy.uint8)
-        arrays.append(numpy.ndarray(shape, _fed_dtype(number), everything, offset))
+        this, offset = place
+        if this is not region:
+            region = this
+            everything = memory.get(id(region))
+            if everything is None:
+                everything = numpy.frombuffer(memoryview(region), numpy.uint8)
+                memory[id(region)] = everything
+        dtype = dtypes.get(number)
+        if dtype is None:
+            dtype = dtypes[number] = numpy.dtype(tf.as_dtype(number).as_numpy_dtype)
+        arrays.append(numpy.ndarray(shape, dtype, everything, offset))
     return arrays
 
 
@@ -53,9 +62,3 @@ def _strings(elements: list[bytes], shape: tuple[int, ...]) -> Any:
     strings = numpy.empty(len(elements), object)
     strings[:] = elements
     return strings.reshape(shape)
-
-
-@functools.cache
-def _fed_dtype(number: int) -> Any:
-    """NumPy's type for feeding: of the quantised types a structured one."""
-    return numpy.dtype(tf.as_dtype(number).as_numpy_dtype)

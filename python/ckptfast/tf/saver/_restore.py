@@ -125,15 +125,18 @@ def _exactly(reader: Reader, snapshots: Snapshots) -> list[int] | None:
 
     That is how it should be, and the quick way for thousands of variables.
     """
-    index = {name: number for number, name in enumerate(reader._names)}
-    signatures = reader._signatures
+    if snapshots.has_slices:
+        return None
+    names, signatures = reader._names, reader._signatures
+    if names == snapshots.names:  # nothing else in the file, in the order of both
+        return list(range(len(names))) if signatures == snapshots.signatures else None
+    index = {name: number for number, name in enumerate(names)}
     try:
         indices = [index[name] for name in snapshots.names]
     except KeyError:
         return None
-    if [signatures[at] for at in indices] != snapshots.signatures or snapshots.has_slices:
-        return None
-    return indices
+    fits = [signatures[at] for at in indices] == snapshots.signatures
+    return indices if fits else None
 
 
 def _is_loose(target: Target, options: Options) -> bool:

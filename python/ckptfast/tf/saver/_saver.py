@@ -94,6 +94,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         self._graph: Any = None
         self._scope: str | None = None
         self._snapshots: Snapshots | None = None
+        self._form: _write.Form | None = None
         self._definition: Any = None  # TensorFlow's, whose nodes are in the graph
         self._shown: Any = None  # one without nodes, that somebody may have changed
         self._on_demand = False  # while TensorFlow's constructor looks at `saver_def`
@@ -183,6 +184,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if self._definition is None:
             self._scope = _standard.reserve(graph, self._name)
         self._snapshots = Snapshots(graph, targets)
+        self._form = _write.Form(targets)
         _restore.prepare(graph, targets)
 
     # -------------------------------------------------------------------------------- list
@@ -297,16 +299,16 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
                 _stats.count_fallback(reason)
                 return self._save_by_tensorflow(session, file)
             _folder.check(save_path)
-            targets: Sequence[Target]
             if session is None:
                 targets = self._eager_targets()
+                form = _write.Form(targets)
                 values = _eager_values.take(targets)
                 self._definition = _eager_definition(self, file)
             else:
-                assert self._snapshots is not None
-                targets = self._snapshots.targets
+                assert self._snapshots is not None and self._form is not None
+                form = self._form
                 values = self._snapshots.take(session)
-            _write.write(file, targets, values, self._options, sharded=self._is_sharded())
+            _write.write(file, form, values, self._options, sharded=self._is_sharded())
         except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
             if _folder.exists(save_path):
                 raise
@@ -422,9 +424,6 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             if self._definition is not None or not self._graph.finalized:
                 return "remote session"
             _stats.count_fallback("remote session, finalized graph")  # values travel as messages
-        several = self._is_sharded() and len(_wanted.by_device(self._snapshots.targets)) > 1
-        if saving and several and self._options.strict:
-            return "strict-tensorflow, several devices"
         if not saving and self._reshape:
             fast, _ = self._snapshots.in_slots(session)
             if not _restore.can_reshape(self._snapshots.targets, fast):

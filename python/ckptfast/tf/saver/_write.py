@@ -1,106 +1,100 @@
 """From values to files: which tensor goes into which data file, and under what names.
 
 Without `sharded` there is one data file, as TensorFlow writes it, or two where one would overwrite
-that of the checkpoint being replaced. With it there is one for each device.
+that of the checkpoint being replaced. With it there is one for each device, and where their names
+are those of the checkpoint being replaced, two for the device with the most bytes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy
-
-from ... import _dtypes, _native, _paths, _remote, _shards, _threads
+from ... import _dtypes, _native, _paths, _remote, _threads
 from ..._writer import _USED_BITS
 from .._targets import Part, Target
 from ._config import Options
 from ._snapshot import Messages, Taken
 from ._wanted import by_device
 
-_PLAIN: Final = frozenset("?bBhHiIlLqQefdFD")
-"""Codes of NumPy's own types. It offers no buffer of bfloat16 and the like."""
+_PLAIN: Final = frozenset(
+    _dtypes.number(name)
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64", "complex64", "complex128"),
+    )
+)
+"""Numbers of NumPy's own types. It offers no buffer of bfloat16 and the like."""
+
+
+class Form:
+    """How the values of some targets are stored: all that does not change from save to save."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._targets = targets
+        self._parts = [part for target in targets for part in target.parts]
+        self._names = [part.name for part in self._parts]
+        self._dtypes = [part.dtype for part in self._parts]
+        self._special = [at for at, part in enumerate(self._parts) if _is_special(part)]
+
+    @functools.cached_property
+    def groups(self) -> list[int]:
+        """For every part the number of its device, of those that `sharded=True` tells apart."""
+        number_of = {
+            id(target): number
+            for number, (_, members) in enumerate(by_device(self._targets))
+            for target in members
+        }
+        return [number_of[id(target)] for target in self._targets for _ in target.parts]
+
+    def rows(self, values: Sequence[Taken]) -> list[Any]:
+        """What `_native.write` takes. There may be thousands, so most are made by `zip` alone."""
+        nothing = itertools.repeat(None)
+        zero = itertools.repeat(0)
+        rows: list[Any] = list(
+            zip(self._names, self._dtypes, nothing, nothing, values, zero, zero, strict=False)
+        )
+        for at in self._special:
+            rows[at] = _row(self._parts[at], values[at])
+        return rows
 
 
 def write(
-    prefix: str,
-    targets: Sequence[Target],
-    values: Sequence[Taken],
-    options: Options,
-    *,
-    sharded: bool,
+    prefix: str, form: Form, values: Sequence[Taken], options: Options, *, sharded: bool
 ) -> None:
     """Write the bundle at `prefix`. Raises the core's errors, and leaves what was there."""
     if _remote.is_remote(prefix):
         with _remote.staging(prefix) as (local, finish):
-            write(local, targets, values, options, sharded=sharded)
+            write(local, form, values, options, sharded=sharded)
             finish()
         return
-    rows = _rows([part for target in targets for part in target.parts], values)
-    shards = _by_device(targets, rows) if sharded else [rows]
-    prefix = _paths.local(prefix)
-    if len(shards) == 1:
-        _write(prefix, shards[0], options, 1 if options.strict else None, options.durability)
-    else:
-        _merge(prefix, shards, options)
+    groups = form.groups if sharded else None
+    write_rows(_paths.local(prefix), form.rows(values), groups, options)
 
 
-def _merge(prefix: str, shards: Sequence[list[Any]], options: Options) -> None:
-    """One bundle for each shard in a folder beside the checkpoint, made one by renaming."""
-    folder = f"{prefix}_temp"
-    parts = [
-        os.path.join(folder, f"part-{number:05d}-of-{len(shards):05d}")
-        for number in range(len(shards))
-    ]
-    try:
-        for part, rows in zip(parts, shards, strict=True):
-            _write(part, rows, options, 1, options.durability)
-        _native.merge(
-            parts, prefix, durability=options.durability, delete_old=True, allow_missing=False
-        )
-    except BaseException:
-        for part in parts:
-            with contextlib.suppress(OSError):
-                os.unlink(_shards.index_file(part))
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _write(
-    prefix: str, rows: list[Any], options: Options, shards: int | None, durability: str
+def write_rows(
+    prefix: str, rows: Sequence[Any], groups: Sequence[int] | None, options: Options
 ) -> None:
+    """Write what `_native.write` takes; rows of one group share a data file."""
+    shards = None
+    if options.strict:
+        shards = 1 if groups is None else len(set(groups))
     _native.write(
         prefix,
         rows,
         shards=shards,
         align=options.align,
-        durability=durability,
+        durability=options.durability,
         threads=_threads.resolve(None),
+        groups=groups,
     )
 
 
-def _by_device(targets: Sequence[Target], rows: Sequence[Any]) -> list[list[Any]]:
-    remaining = iter(rows)
-    of = {id(target): [next(remaining) for _ in target.parts] for target in targets}
-    return [
-        [row for target in members for row in of[id(target)]] for _, members in by_device(targets)
-    ]
-
-
-def _rows(parts: Sequence[Part], values: Sequence[Taken]) -> list[Any]:
-    rows = []
-    for part, value in zip(parts, values, strict=True):
-        # What nearly all values are, at once: there may be thousands.
-        if type(value) is numpy.ndarray and value.dtype.char in _PLAIN and part.box is None:
-            shape = value.shape
-            if shape:
-                rows.append((part.name, part.dtype, shape, None, value, 0, 0))
-                continue
-        rows.append(_row(part, value))
-    return rows
+def _is_special(part: Part) -> bool:
+    """Whether the value may be anything but an array that has dimensions and a buffer."""
+    return part.dtype not in _PLAIN or not part.shape or part.box is not None
 
 
 def _row(part: Part, value: Taken) -> tuple[Any, ...]:
@@ -113,7 +107,7 @@ def _row(part: Part, value: Taken) -> tuple[Any, ...]:
             return name, number, (), spec, [value], 0, 0
         return name, number, value.shape, spec, value.ravel().tolist(), 0, 0
     shape = value.shape
-    if value.dtype.char not in _PLAIN:
+    if number not in _PLAIN:
         value = value.view(f"u{value.dtype.itemsize}")
     if not shape:
         value = value.reshape(1)  # the core takes no buffer without dimensions

@@ -32,4 +32,4 @@ pub use shard::{Backend, CopyPolicy};
 pub use sources::{Payload, TensorSource};
 pub use strided::Strided;
 pub use value::{Dense, Value};
-pub use writer::{WriteOptions, write};
+pub use writer::{WriteOptions, write, write_grouped};

@@ -54,7 +54,9 @@ pub(super) fn write(
     files: &[TempFile],
     workers: &Workers<'_>,
 ) -> Result<Vec<u32>> {
-    let pieces = cut(sources, layout);
+    let mut pieces = cut(sources, layout);
+    // Neighbours in a file become neighbours here; those of one source stay together.
+    pieces.sort_by_key(|piece| shard_of(layout, piece));
     let jobs = group(&pieces, layout, workers.threads);
     let buffers: Mutex<Vec<Vec<u8>>> = Mutex::default();
     workers.run(jobs.len(), |index| {
@@ -72,7 +74,7 @@ pub(super) fn write(
         buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
         Ok(())
     })?;
-    Ok(combine(&pieces))
+    Ok(combine(&pieces, sources.len()))
 }
 
 fn cut(sources: &[Source<'_>], layout: &Layout) -> Vec<Piece> {
@@ -101,12 +103,10 @@ fn cut(sources: &[Source<'_>], layout: &Layout) -> Vec<Piece> {
 fn group(pieces: &[Piece], layout: &Layout, threads: usize) -> Vec<Job> {
     let total: u64 = pieces.iter().map(|piece| piece.length).sum();
     let enough = (total / (threads as u64 * 4).max(1)).clamp(MIN_JOB, PIECE);
-    let shard_of =
-        |piece: &Piece| layout.places.get(piece.source).map_or(0, |place| place.shard as usize);
     let mut jobs: Vec<Job> = Vec::new();
     let mut bytes = u64::MAX;
     for (index, piece) in pieces.iter().enumerate() {
-        let shard = shard_of(piece);
+        let shard = shard_of(layout, piece);
         match jobs.last_mut() {
             Some(job) if job.shard == shard && bytes < enough => job.pieces.end = index + 1,
             _ => {
@@ -119,17 +119,23 @@ fn group(pieces: &[Piece], layout: &Layout, threads: usize) -> Vec<Job> {
     jobs
 }
 
-fn combine(pieces: &[Piece]) -> Vec<u32> {
-    let groups = pieces.chunk_by(|first, second| first.source == second.source);
+fn shard_of(layout: &Layout, piece: &Piece) -> usize {
+    layout.places.get(piece.source).map_or(0, |place| place.shard as usize)
+}
+
+/// The checksum of each source from those of its pieces.
+fn combine(pieces: &[Piece], sources: usize) -> Vec<u32> {
     let crc32c = |piece: &Piece| piece.crc32c.load(Ordering::Relaxed);
-    groups
-        .filter_map(|group| {
-            let (first, rest) = group.split_first()?;
-            Some(rest.iter().fold(crc32c(first), |crc, piece| {
+    let mut checksums = vec![0; sources];
+    for group in pieces.chunk_by(|first, second| first.source == second.source) {
+        let Some((first, rest)) = group.split_first() else { continue };
+        if let Some(checksum) = checksums.get_mut(first.source) {
+            *checksum = rest.iter().fold(crc32c(first), |crc, piece| {
                 crc32c::combine(crc, crc32c(piece), piece.length)
-            }))
-        })
-        .collect()
+            });
+        }
+    }
+    checksums
 }
 
 /// Takes bytes at rising positions of a file and writes them in large parts.

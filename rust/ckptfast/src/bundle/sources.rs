@@ -41,6 +41,8 @@ pub enum Payload<'a> {
 pub(super) struct Source<'a> {
     /// Name of the tensor.
     pub(super) name: Vec<u8>,
+    /// Number of the group that it shares its data file with.
+    pub(super) group: u32,
     pub(super) dtype: DataType,
     /// Shape of the elements at hand.
     pub(super) shape: Shape,
@@ -69,16 +71,24 @@ pub(super) enum Data<'a> {
 }
 
 /// Checks everything that can be known in advance, and sorts by name. Slices of one tensor keep
-/// their order.
+/// their order. `groups` has one number per tensor, or none at all.
 ///
 /// # Errors
 /// `InvalidArgument` for the first tensor that cannot be stored as described; `Unsupported` for
 /// resource handles, which nothing can store.
-pub(super) fn check(tensors: Vec<TensorSource<'_>>) -> Result<Vec<Source<'_>>> {
+pub(super) fn check<'a>(tensors: Vec<TensorSource<'a>>, groups: &[u32]) -> Result<Vec<Source<'a>>> {
+    if !groups.is_empty() && groups.len() != tensors.len() {
+        return Err(Error::invalid(format!(
+            "{} tensors need as many groups, not {}",
+            tensors.len(),
+            groups.len()
+        )));
+    }
     let mut sources = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
+    let groups = groups.iter().copied().chain(std::iter::repeat(0));
+    for (tensor, group) in tensors.into_iter().zip(groups) {
         let name = tensor.key.clone();
-        sources.push(check_one(tensor).map_err(|error| error.with_key(&name))?);
+        sources.push(check_one(tensor, group).map_err(|error| error.with_key(&name))?);
     }
     sources.sort_by(|first, second| first.name.cmp(&second.name));
     for group in sources.chunk_by(|first, second| first.name == second.name) {
@@ -89,7 +99,7 @@ pub(super) fn check(tensors: Vec<TensorSource<'_>>) -> Result<Vec<Source<'_>>> {
     Ok(sources)
 }
 
-fn check_one(tensor: TensorSource<'_>) -> Result<Source<'_>> {
+fn check_one(tensor: TensorSource<'_>, group: u32) -> Result<Source<'_>> {
     let TensorSource { key, dtype, shape: whole, slice, payload } = tensor;
     match key.first() {
         None => return Err(Error::invalid("the name of a tensor must not be empty")),
@@ -139,7 +149,7 @@ fn check_one(tensor: TensorSource<'_>) -> Result<Source<'_>> {
             return Err(Error::invalid(format!("the elements at hand are not of type {name}")));
         }
     };
-    Ok(Source { name: key, dtype, shape, part, data, size })
+    Ok(Source { name: key, group, dtype, shape, part, data, size })
 }
 
 fn misfit(dtype: DataType, shape: &Shape, part: Option<&Part>, found: &str) -> Error {
@@ -236,6 +246,10 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
+    fn check_all(tensors: Vec<TensorSource<'_>>) -> Result<Vec<Source<'_>>> {
+        check(tensors, &[])
+    }
+
     const ZEROS: [u8; 64] = [0; 64];
 
     fn whole(key: &str, dims: &[u64]) -> TensorSource<'static> {
@@ -259,14 +273,14 @@ mod tests {
     }
 
     fn message(tensors: Vec<TensorSource<'_>>) -> String {
-        let error = check(tensors).unwrap_err();
+        let error = check_all(tensors).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         error.message().to_owned()
     }
 
     #[test]
     fn sources_are_sorted_by_the_bytes_of_their_names_and_slices_keep_their_order() {
-        let sources = check(vec![
+        let sources = check_all(vec![
             whole("\u{e9}", &[1]),
             slice("w", &[4], "2,2"),
             whole("W", &[1]),
@@ -293,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_slice_that_is_everything_is_no_slice() {
-        let sources = check(vec![slice("a", &[4, 2], "0,4:-"), slice("b", &[], "")]).unwrap();
+        let sources = check_all(vec![slice("a", &[4, 2], "0,4:-"), slice("b", &[], "")]).unwrap();
         assert!(sources.iter().all(|source| source.part.is_none()));
         assert_eq!(
             message(vec![slice("a", &[4], "-"), whole("a", &[4])]),
@@ -317,7 +331,7 @@ mod tests {
         let same = vec![slice("a", &[4, 4], "0,2:-"), slice("a", &[4, 4], "0,2:0,4")];
         assert!(message(same).starts_with("Overlapping slices"));
         let quarters = ["0,2:0,2", "0,2:2,2", "2,2:0,2", "2,2:2,2"];
-        assert!(check(quarters.map(|text| slice("a", &[4, 4], text)).into()).is_ok());
+        assert!(check_all(quarters.map(|text| slice("a", &[4, 4], text)).into()).is_ok());
     }
 
     #[test]
@@ -357,7 +371,7 @@ mod tests {
     fn what_tensorflow_aborts_on_is_an_error() {
         let mut resource = whole("a", &[1]);
         resource.dtype = DataType::Resource;
-        assert_eq!(check(vec![resource]).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(check_all(vec![resource]).unwrap_err().kind(), ErrorKind::Unsupported);
         assert!(message(vec![whole("", &[1])]).contains("empty"));
         assert!(message(vec![whole("\0a", &[1])]).contains("NUL"));
     }

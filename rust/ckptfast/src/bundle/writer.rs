@@ -55,23 +55,48 @@ pub fn write(
     options: &WriteOptions,
     workers: &Workers<'_>,
 ) -> Result<u32> {
-    let sources = sources::check(tensors)?;
+    write_grouped(prefix, tensors, &[], options, workers)
+}
+
+/// As [`write`], with data files of its own for every group of tensors: `groups` has the number of
+/// each tensor's, or nothing where there are no groups. Files follow the order of the numbers.
+///
+/// Over a bundle of as many data files as there are groups, the largest group gets two.
+///
+/// # Errors
+/// As [`write`]; `InvalidArgument` also when `options.shards` is less than the number of groups.
+pub fn write_grouped(
+    prefix: &Path,
+    tensors: Vec<TensorSource<'_>>,
+    groups: &[u32],
+    options: &WriteOptions,
+    workers: &Workers<'_>,
+) -> Result<u32> {
+    let sources = sources::check(tensors, groups)?;
     if sources.is_empty() {
         return Err(Error::invalid("there are no tensors to write"));
     }
     let sizes: Vec<u64> = sources.iter().map(|source| source.size).collect();
+    let of: Vec<u32> = sources.iter().map(|source| source.group).collect();
+    let mut numbers = of.clone();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let least = u32::try_from(numbers.len()).map_err(|_| Error::invalid("too many groups"))?;
+    let arranged = |shards: u32| match least {
+        1 => Layout::new(&sizes, shards, options.align),
+        _ => Layout::grouped(&sizes, &of, shards, options.align),
+    };
     // Also before any file is touched; below the number of data files may be another.
-    Layout::new(&sizes, options.shards.unwrap_or(1), options.align)?;
+    arranged(options.shards.unwrap_or(least))?;
 
     atomic::create_directories(&naming::directory(prefix), options.durability)?;
     commit::sweep(prefix);
     let live = Live::read(prefix);
     let num_shards = match options.shards {
         Some(number) => number,
-        None => commit::free_count(prefix, live, 1)?,
+        None => commit::free_count(prefix, live, least)?,
     };
-    let filled = num_shards.min(u32::try_from(sources.len()).unwrap_or(u32::MAX));
-    let layout = Layout::new(&sizes, filled, options.align)?;
+    let layout = arranged(num_shards.min(u32::try_from(sources.len()).unwrap_or(u32::MAX)))?;
 
     let files = create_files(prefix, num_shards, &layout)?;
     let checksums = shards::write(&sources, &layout, &files, workers)?;
