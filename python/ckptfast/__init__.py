@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     from .tf import RestoreReport, finetune, restore
     from .tf._initial import uninitialized
     from .tf._warm_start import init_from_checkpoint, warm_start
+    from .tf.freezing._convert import (
+        convert_variables_to_constants,
+        convert_variables_to_constants_v2,
+    )
+    from .tf.freezing._freeze_graph import freeze_graph
+    from .tf.freezing._sub_graph import extract_sub_graph, remove_training_nodes
     from .tf.graphs._export import export_meta_graph
     from .tf.graphs._files import import_graph_def, write_graph
     from .tf.graphs._import import import_meta_graph
@@ -99,6 +105,11 @@ _HOMES = {
     "uninitialized": "tf._initial",
     "init_from_checkpoint": "tf._warm_start",
     "warm_start": "tf._warm_start",
+    "convert_variables_to_constants": "tf.freezing._convert",
+    "convert_variables_to_constants_v2": "tf.freezing._convert",
+    "freeze_graph": "tf.freezing._freeze_graph",
+    "extract_sub_graph": "tf.freezing._sub_graph",
+    "remove_training_nodes": "tf.freezing._sub_graph",
     "export_meta_graph": "tf.graphs._export",
     "import_graph_def": "tf.graphs._files",
     "write_graph": "tf.graphs._files",
@@ -141,10 +152,14 @@ __all__ = [
     "checkpoint_exists",
     "checkpoints_iterator",
     "configure",
+    "convert_variables_to_constants",
+    "convert_variables_to_constants_v2",
     "events",
     "export_meta_graph",
+    "extract_sub_graph",
     "finetune",
     "freeze",
+    "freeze_graph",
     "generate_checkpoint_state_proto",
     "get_checkpoint_mtimes",
     "get_checkpoint_state",
@@ -162,6 +177,7 @@ __all__ = [
     "merge",
     "open",
     "remove_checkpoint",
+    "remove_training_nodes",
     "reshard",
     "restore",
     "save",

@@ -1,0 +1,136 @@
+"""`freeze_graph`: TensorFlow's tool, without its session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.tools import freeze_graph as tools
+from tensorflow.python.tools import saved_model_utils
+
+from ... import _paths, _remote, _stats
+from ..._bundle import open, while_replaced
+from ..._checkpoints import checkpoint_exists
+from ...errors import CheckpointError
+from ...freezing import _prepare, _source
+from .._errors import combined
+
+_V2 = 2  # SaverDef.V2
+
+
+def freeze_graph(
+    input_graph: str | None,
+    input_saver: str,
+    input_binary: bool,
+    input_checkpoint: str | None,
+    output_node_names: str,
+    restore_op_name: str | None,
+    filename_tensor_name: str | None,
+    output_graph: str,
+    clear_devices: bool,
+    initializer_nodes: str,
+    variable_names_whitelist: str = "",
+    variable_names_denylist: str = "",
+    input_meta_graph: bool | str | None = None,
+    input_saved_model_dir: str | None = None,
+    saved_model_tags: str = "serve",
+    checkpoint_version: int = _V2,
+) -> Any:
+    """Freeze the variables of a graph in a file with the values of a checkpoint.
+
+    Arguments, result (a `GraphDef`) and errors are those of
+    `tensorflow.python.tools.freeze_graph.freeze_graph`. Values go from the checkpoint to
+    `output_graph` without a session, and the file is replaced at once. `initializer_nodes` have to
+    run in a session: with them TensorFlow's function does all the work, which is counted in
+    `ckptfast.stats().fallbacks`. `ckptfast.freeze` does the same without TensorFlow.
+    """
+    if initializer_nodes and not input_saved_model_dir and not input_saver:
+        _stats.count_fallback("freeze_graph: initializer_nodes")
+        return tools.freeze_graph(
+            input_graph,
+            input_saver,
+            input_binary,
+            input_checkpoint,
+            output_node_names,
+            restore_op_name,
+            filename_tensor_name,
+            output_graph,
+            clear_devices,
+            initializer_nodes,
+            variable_names_whitelist,
+            variable_names_denylist,
+            input_meta_graph,
+            input_saved_model_dir,
+            saved_model_tags,
+            checkpoint_version,
+        )
+    graph_def, meta_graph = None, None
+    if input_saved_model_dir:
+        meta = saved_model_utils.get_meta_graph_def(input_saved_model_dir, saved_model_tags)
+        graph_def = meta.graph_def
+    elif input_graph:
+        graph_def = tools._parse_input_graph_proto(input_graph, input_binary)
+    if input_meta_graph:
+        meta_graph = tools._parse_input_meta_graph_proto(input_meta_graph, input_binary)
+    saver_def = tools._parse_input_saver_proto(input_saver, input_binary) if input_saver else None
+    if not input_saved_model_dir and not checkpoint_exists(input_checkpoint or ""):
+        raise ValueError(f"Input checkpoint '{input_checkpoint}' doesn't exist!")
+    if not output_node_names:
+        raise ValueError("You need to supply the name of a node to --output_node_names.")
+    if meta_graph is None:
+        meta_graph = meta if input_saved_model_dir else _bare(graph_def, saver_def)
+    elif saver_def is not None:
+        meta_graph.saver_def.CopyFrom(saver_def)
+    if clear_devices:
+        for node in meta_graph.graph_def.node:
+            node.device = ""
+    names = {node.name for node in meta_graph.graph_def.node}
+    outputs = _split(output_node_names)
+    for name in outputs:
+        if name not in names:
+            raise AssertionError(f"{name} is not in graph")
+    whitelist, denylist = _split(variable_names_whitelist), _split(variable_names_denylist)
+    wanted = _prepare.Wanted.of(
+        outputs,
+        names.intersection(whitelist) if whitelist else None,
+        names.intersection(denylist),
+        moving_averages=False,
+    )
+    path = input_saved_model_dir if input_saved_model_dir else input_checkpoint
+    try:
+        return while_replaced(lambda: _frozen(meta_graph, path, wanted, output_graph))
+    except (CheckpointError, OSError) as error:
+        raise combined(error) from None
+
+
+def _frozen(meta_graph: Any, path: Any, wanted: _prepare.Wanted, output: str) -> Any:
+    with open(path) as reader:
+        frozen = _prepare.prepare(_source.read(meta_graph), reader, wanted)
+        content = frozen.pieces.join(reader)
+        if output and _remote.is_remote(output):
+            with tf.io.gfile.GFile(output, "wb") as file:
+                file.write(content)
+        elif output:
+            frozen.pieces.write(reader, _paths.local(output), durability="full")
+    return tf.compat.v1.GraphDef.FromString(content)
+
+
+def _bare(graph_def: Any, saver_def: Any) -> Any:
+    """A graph alone as a meta graph. Raises `ValueError` where it has no variables."""
+    if graph_def is None:
+        raise ValueError("there is no graph: pass input_graph, or input_meta_graph")
+    if saver_def is None and not any(
+        node.op.startswith("Variable") or node.op.endswith("VariableOp") for node in graph_def.node
+    ):
+        raise ValueError(
+            "No variables were found in this model. It is likely the model was frozen previously. "
+            "You cannot freeze a graph twice."
+        )
+    meta_graph = tf.compat.v1.MetaGraphDef(graph_def=graph_def)
+    if saver_def is not None:
+        meta_graph.saver_def.CopyFrom(saver_def)
+    return meta_graph
+
+
+def _split(names: str) -> list[str]:
+    return names.replace(" ", "").split(",") if names else []
