@@ -42,6 +42,10 @@ class DataLossError(CheckpointError):
     """The bytes on disk are not what was written: a failed checksum, a short or foreign file."""
 
 
+class MismatchError(CheckpointError, ValueError):
+    """A tensor of the checkpoint is not of the variable's type or shape."""
+
+
 class UnsupportedError(CheckpointError, NotImplementedError):
     """The file is whole, but holds something that ckptfast (or this call) cannot handle."""
 

@@ -132,6 +132,25 @@ def test_the_optimizer_of_tf_keras_goes_on_in_keras_3(
     assert all("optimizer" in key for key in report.unexpected)
 
 
+def test_an_optimizer_of_another_kind_is_refused_whole(
+    tf: ModuleType, keras: ModuleType, tmp_path: Path
+) -> None:
+    source = scramble(MODELS["sequential"](keras), 1)
+    source.compile(keras.optimizers.SGD(momentum=0.5), "mse")
+    source.optimizer.build(source.trainable_variables)
+    path = save(tf, source, tmp_path / "t")
+    target = fresh(keras, "sequential")
+    target.compile("adam", "mse")
+    target.optimizer.build(target.trainable_variables)
+    before = weights(target)
+    with pytest.raises(ckptfast.NotFoundError, match="optimizer=False leaves the optimizer"):
+        ckptfast.keras.load_weights(target, path)
+    assert weights(target) == before
+    report = ckptfast.keras.load_weights(target, path, optimizer=False)
+    assert len(report.loaded) == len(target.weights)
+    assert outputs(target, "sequential") == outputs(source, "sequential")
+
+
 def test_slots_follow_their_variables_not_their_places(
     tf: ModuleType, keras: ModuleType, tmp_path: Path
 ) -> None:
@@ -304,7 +323,8 @@ def test_everything_that_does_not_fit_is_in_one_error_and_nothing_is_assigned(
     assert "mismatched       3" in str(report)
     with pytest.raises(ValueError, match=r"\(4, 6\) here") as wrong:
         ckptfast.keras.load_weights(net(6, "head"), path)
-    assert isinstance(wrong.value, ckptfast.CheckpointError)
+    assert isinstance(wrong.value, ckptfast.keras.MismatchError)
+    assert isinstance(wrong.value, tf.errors.InvalidArgumentError)
 
 
 def test_types_are_not_converted(tf: ModuleType, keras: ModuleType, tmp_path: Path) -> None:
@@ -356,6 +376,7 @@ def test_options_that_have_no_use_are_refused(keras: ModuleType, tmp_path: Path)
         ({"by": "object"}, "name-based"),
         ({"root": "model"}, "name-based"),
         ({"names": {}, "by": "object"}, "no use"),
+        ({"root": "model", "by": "name"}, "no use"),
     ):
         with pytest.raises(ValueError, match=complaint):
             ckptfast.keras.load_weights(model, path, **options)

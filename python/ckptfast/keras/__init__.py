@@ -5,7 +5,8 @@ Neither Keras nor TensorFlow is imported: the model brings what it needs.
 
 from __future__ import annotations
 
+from ..errors import MismatchError
 from ._load import load_weights
-from ._report import Mismatch, MismatchError, WeightsReport
+from ._report import Mismatch, WeightsReport
 
 __all__ = ["Mismatch", "MismatchError", "WeightsReport", "load_weights"]

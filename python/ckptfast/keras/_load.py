@@ -67,7 +67,8 @@ def load_weights(
     there; `tf.train.Checkpoint` leaves them out, so they are never missed.
 
     Raises `ckptfast.NotFoundError` with the nearest names where variables have no tensor,
-    `ValueError` where only shapes or types differ, where a model fits several objects, and for a
+    `ckptfast.keras.MismatchError` (a `ValueError`) where only shapes or types differ, `ValueError`
+    where a model fits several objects, where structure and names contradict each other, and for a
     model that is not built; `ckptfast.DataLossError` for damaged files. With TensorFlow loaded,
     errors of the checkpoint are TensorFlow's as well.
     """
@@ -119,7 +120,12 @@ def _load(
     left = [key for key in reader if key not in taken and key != _object_graph.KEY]
     if strict and misfits:
         names = _names.of(reader, "name")
-        raise error_of(reader.prefix, misfits, [names.label(key) for key in left])
+        raise error_of(
+            reader.prefix,
+            misfits,
+            [names.label(key) for key in left],
+            with_optimizer=len(variables) > len(view.weights),
+        )
     nbytes = _assign(reader, [*fitting, *seeds])
     return WeightsReport(
         path=reader.prefix,

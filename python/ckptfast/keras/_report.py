@@ -6,15 +6,11 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import CheckpointError, NotFoundError, _located
+from ..errors import CheckpointError, MismatchError, NotFoundError, _located
 
 _SHOWN = 5
 _HINTS = 10
 """Missing names that get a list of nearest keys; finding those takes a while in a long index."""
-
-
-class MismatchError(CheckpointError, ValueError):
-    """A tensor of the checkpoint is not of the variable's type or shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +93,20 @@ class Misfits:
         return len(self.missing) + len(self.ambiguous) + len(self.mismatched)
 
 
-def error_of(prefix: str, misfits: Misfits, unused: Sequence[str]) -> CheckpointError:
+def error_of(
+    prefix: str, misfits: Misfits, unused: Sequence[str], *, with_optimizer: bool
+) -> CheckpointError:
     """The one error that lists everything that does not fit; `unused` are names without a variable.
 
-    `NotFoundError` where something is missing, else a `ValueError`.
+    `NotFoundError` where something is missing, else `MismatchError`.
     """
     head = f"{len(misfits)} of the model's variables cannot be loaded from {prefix}:"
     tail = (
         "Nothing was assigned. strict=False loads the variables that fit; "
         "names={path of the variable: name in the checkpoint} says which tensor goes where."
     )
+    if with_optimizer:
+        tail += " optimizer=False leaves the optimizer as it is."
     if unused:
         tail = f"Of the checkpoint were left over: {_some(unused)}.\n{tail}"
     lines = [f"  {line}" for line in _complaints(misfits, unused)]

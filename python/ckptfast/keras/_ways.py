@@ -68,6 +68,8 @@ def choose(
         raise ValueError(f'by is "object" or "name", not {by!r}')
     if rename is not None and (by == "object" or root is not None):
         raise ValueError("names= is for matching by name; by='object' and root= have no use for it")
+    if by == "name" and root is not None:
+        raise ValueError("root= is for matching by structure; by='name' has no use for it")
     graph = reader.objects
     if graph is None and (by == "object" or root is not None):
         raise ValueError(f"{reader.prefix} is name-based: it has no objects")
@@ -78,6 +80,10 @@ def choose(
     if by != "object" and root is None:
         ways += _by_names(view, _names.of(reader, "name"), rename)
     fits = [len(way.match(reader, view.weights).misfits) for way in ways]
+    if min(fits) > 0 and by != "object" and root is None and rename is None:
+        more = list(_by_numbers(view, _names.of(reader, "name")))
+        fits += [len(way.match(reader, view.weights).misfits) for way in more]
+        ways += more
     fewest = min(fits)
     best = [way for way, misfits in zip(ways, fits, strict=True) if misfits == fewest]
     # Structure that fits two places whole says more than names that were given in some order.
@@ -97,14 +103,14 @@ def _by_structure(structure: Structure, view: View, root: str | None) -> Way:
 
 def _by_names(view: View, names: Names, rename: Rename) -> Iterator[Way]:
     variables = [*view.weights, *view.seeds]
-    renamings = [_by_name.renaming(rename)]
+    yield Way("name", *_by_name.exactly(variables, names, _by_name.renaming(rename)))
     if rename is None:
-        renamings.append(_by_name.without_model(view))
-    for renamed in renamings:
-        yield Way("name", *_by_name.exactly(variables, names, renamed))
-    if rename is None:
-        for renamed in renamings:
-            yield Way("renumbered name", _by_name.renumbered(view, names, renamed))
+        yield Way("name", *_by_name.exactly(variables, names, _by_name.without_model(view)))
+
+
+def _by_numbers(view: View, names: Names) -> Iterator[Way]:
+    for renamed in (_by_name.renaming(None), _by_name.without_model(view)):
+        yield Way("renumbered name", _by_name.renumbered(view, names, renamed))
 
 
 def _check_agreement(reader: Reader, view: View, ways: Sequence[Way]) -> None:

@@ -6,12 +6,19 @@ from typing import Any, Final
 
 import tensorflow
 
-from ..errors import CheckpointError, DataLossError, NotFoundError, UnsupportedError
+from ..errors import (
+    CheckpointError,
+    DataLossError,
+    MismatchError,
+    NotFoundError,
+    UnsupportedError,
+)
 
 # What TensorFlow raises for the same trouble. A subclass comes before its base.
 _COUNTERPARTS: tuple[tuple[type[Exception], type[Exception]], ...] = (
     (NotFoundError, tensorflow.errors.NotFoundError),
     (DataLossError, tensorflow.errors.DataLossError),
+    (MismatchError, tensorflow.errors.InvalidArgumentError),
     (UnsupportedError, tensorflow.errors.UnimplementedError),
     (CheckpointError, tensorflow.errors.UnknownError),
     (FileNotFoundError, tensorflow.errors.NotFoundError),
