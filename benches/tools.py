@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
@@ -19,8 +21,10 @@ import ckptfast
 from benches import tfside
 from benches.bench import Bench
 from benches.measure import Contender, Measure, interleave
-from benches.model import DifferentValuesError
+from benches.model import DifferentValuesError, Model
+from benches.pages import bundle_files, sync
 from benches.results import at_least
+from benches.sizes import Shape
 
 REPEATS = 5
 """Fewer than elsewhere: TensorFlow's import alone takes seconds."""
@@ -46,9 +50,41 @@ BEST_BY_CKPTFAST = """
     print(ckptfast.best_checkpoint(sys.argv[1]).path)
 """
 
+LIST_BY_TENSORFLOW = """
+    import sys
+    import tensorflow as tf
+    for name, shape in tf.train.list_variables(sys.argv[1]):
+        print(name, shape)
+"""
+LIST_BY_CKPTFAST = """
+    import sys
+    import ckptfast
+    for name, shape in ckptfast.list_variables(sys.argv[1]):
+        print(name, shape)
+"""
+LOAD_BY_TENSORFLOW = """
+    import sys, zlib
+    import tensorflow as tf
+    reader = tf.train.load_checkpoint(sys.argv[1])
+    for name in sys.argv[2:]:
+        print(name, zlib.crc32(reader.get_tensor(name)))
+"""
+LOAD_BY_CKPTFAST = """
+    import sys, zlib
+    import ckptfast
+    for name, value in ckptfast.load(sys.argv[1], sys.argv[2:]).items():
+        print(name, zlib.crc32(value))
+"""
+
 
 def run(bench: Bench) -> None:
     """Adds a row for each question."""
+    _best(bench)
+    _listing(bench)
+    _partial_load(bench)
+
+
+def _best(bench: Bench) -> None:
     repeats = min(REPEATS, bench.size.repeats)
     with bench.scratch() as scratch:
         events = 10_000 if bench.size.judged else 100
@@ -58,8 +94,32 @@ def run(bench: Bench) -> None:
     bench.results.rows.append(at_least(name, times, "TF", "ckptfast", target=10))
 
 
+def _listing(bench: Bench) -> None:
+    repeats = min(REPEATS, bench.size.repeats)
+    model = Model(Shape(bench.size.keys, 1), seed=3)
+    answer = "".join(f"{name} [1]\n" for name in sorted(model.arrays))
+    with bench.scratch() as scratch:
+        prefix = tfside.write(scratch / "keys", model.tensors(0))
+        times = beside(LIST_BY_TENSORFLOW, LIST_BY_CKPTFAST, [prefix], answer, repeats)
+    name = f"list {bench.size.keys:,} variables (whole process)"
+    bench.results.rows.append(at_least(name, times, "TF", "ckptfast", target=10))
+
+
+def _partial_load(bench: Bench) -> None:
+    repeats = min(REPEATS, bench.size.repeats)
+    model = Model(bench.size.medium, seed=1)
+    names = sorted(model.arrays)[:: max(1, len(model.arrays) // 10)]
+    answer = "".join(f"{name} {zlib.crc32(model.arrays[name])}\n" for name in names)
+    with bench.scratch() as scratch:
+        prefix = tfside.write(scratch / "M", model.tensors(0))
+        sync(bundle_files(prefix))
+        times = beside(LOAD_BY_TENSORFLOW, LOAD_BY_CKPTFAST, [prefix, *names], answer, repeats)
+    name = f"load {len(names)} of {len(model.arrays):,} tensors (whole process)"
+    bench.results.rows.append(at_least(name, times, "TF", "ckptfast", target=10))
+
+
 def beside(
-    tensorflow: str, ckptfast: str, arguments: list[Path], answer: str, repeats: int
+    tensorflow: str, ckptfast: str, arguments: Sequence[Path | str], answer: str, repeats: int
 ) -> dict[str, Measure]:
     """Times of two programs that print the same answer."""
 
