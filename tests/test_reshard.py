@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +15,7 @@ import numpy
 import pytest
 
 import ckptfast
-from ckptfast import _native
+from ckptfast import _fingerprint, _native
 from helpers import values
 
 
@@ -152,9 +155,6 @@ def test_a_failure_half_way_loses_the_values(
 
 @pytest.mark.xdist_group("alone")
 def test_the_values_are_held_in_memory(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     prefix = str(tmp_path / "model")
     rows = numpy.ones((64 << 20) // 4, numpy.float32)
     half = len(rows) // 2
@@ -263,6 +263,39 @@ def test_real_saved_models_are_not_read_or_not_verified(real: Path) -> None:
             assert len(reader) == len(ckptfast.load(folder)) == report.tensors
         count += 1
     assert count > 10
+
+
+@pytest.mark.xdist_group("alone")
+def test_a_killed_process_leaves_a_broken_model_or_a_wrong_fingerprint(
+    real: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(real / "dice-game-savedmodel-2024" / "policy", model)
+    before = everything(model)
+    program = (
+        "import ckptfast, itertools, sys\n"
+        "for n in itertools.cycle((1, 2, 3, 3)):\n"
+        "    ckptfast.reshard(sys.argv[1], shards=n, align=8); print(flush=True)"
+    )
+    counts, kept = set(), 0
+    for attempt in range(25):
+        command = [sys.executable, "-c", program, model]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout and process.stdout.readline()
+            time.sleep(attempt * 0.003)
+            process.kill()
+        assert_same(everything(model), before)
+        counts.add(ckptfast.open(model).num_shards)
+        fingerprint = model / "fingerprint.pb"
+        if fingerprint.exists():
+            index = (model / "variables" / "variables.index").read_bytes()
+            hashed = _fingerprint._checkpoint_hash(fingerprint.read_bytes())
+            assert hashed == _native.fingerprint64(index)
+            kept += 1
+        else:  # as after a copy of the model that is whole
+            shutil.rmtree(model)
+            shutil.copytree(real / "dice-game-savedmodel-2024" / "policy", model)
+    assert len(counts) > 1 and kept
 
 
 class Model:

@@ -41,7 +41,8 @@ def reshard(
     partitioned tensor is put together from slices, through memory.
 
     A SavedModel's `fingerprint.pb` is brought up to date. One that was wrong before, or that cannot
-    be read, is removed with a warning.
+    be read, is removed with a warning. If the process dies meanwhile, it may be missing, which does
+    not keep TensorFlow from loading the model; it is never wrong.
 
     Raises what `ckptfast.open` and `ckptfast.save` raise: `DataLossError` where a checksum does not
     match, `UnsupportedError` for a V1 file (load it and save it) and for `gs://` and the like.
