@@ -9,13 +9,19 @@ from types import ModuleType
 import numpy as np
 
 import ckptfast
+from ckptfast import _object_graph
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "format.md"
 
 
 def dump(suffix: str) -> bytes:
     """The bytes under the heading `PREFIX` + suffix."""
-    text = DOCUMENT.read_text().split(f"    PREFIX{suffix}\n")[1].split("\n\n")[0]
+    return block(f"PREFIX{suffix}")
+
+
+def block(heading: str) -> bytes:
+    """The bytes under a heading."""
+    text = DOCUMENT.read_text().split(f"    {heading}\n")[1].split("\n\n")[0]
     return bytes.fromhex("".join(re.findall(r"^    [0-9a-f]{4}  (.*)$", text, re.MULTILINE)))
 
 
@@ -37,3 +43,14 @@ def test_tensorflow_cannot_read_the_bytes_in_the_document(tf: ModuleType, tmp_pa
     assert reader.get_tensor("a") == np.float32(1.5)
     assert reader.get_tensor("s").tolist() == [b"hi", b""]
     assert reader.get_tensor("w").tolist() == [[1, 2], [3, 4]]
+
+
+def test_the_object_graph_in_the_document_is_not_what_it_says(tf: ModuleType) -> None:
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    key = "dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    graph = _object_graph.parse(block("GRAPH"))
+    assert graph.tree() == f"root\n  dense\n    kernel: {key}"
+    assert graph.keys_by_name() == {"d/k": [key]}
+    message = trackable_object_graph_pb2.TrackableObjectGraph.FromString(block("GRAPH"))
+    assert message.nodes[2].attributes[0].checkpoint_key == key

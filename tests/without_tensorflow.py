@@ -44,6 +44,7 @@ with ckptfast.open(prefix) as reader:
     assert reader.objects.tree() == f"root\n  dense\n    kernel: {KEY}"
 assert ckptfast.load(prefix, by="name") == {"d/k": 5}
 assert ckptfast.load(prefix, by="object") == {"dense/kernel": 5}
+assert callable(ckptfast.keras.load_weights)  # for models of another backend
 prefix = "model.ckpt"
 
 try:
