@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from object_cases import assert_same, checkpoint_class, hashes, net, values
+from object_cases import assert_same, checkpoint_class, contents, hashes, net, values
 
 import ckptfast
 
@@ -343,3 +343,24 @@ def test_wrong_types_are_told_before_a_wrong_shape(
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected dtype float"):
         Checkpoint(a=a, b=b).read(prefix)
     assert a.numpy().tolist() == [5.0, 5.0]
+
+
+def test_thousands_of_one_shape_get_each_others_values(tf: ModuleType, tmp_path: Path) -> None:
+    root = tf.Module()
+    root.many = [tf.Variable(np.full(3, number, "float32")) for number in range(4200)]
+    root.more = [tf.Variable(np.full((2, number % 7 + 1), number)) for number in range(700)]
+    root.text = tf.Variable(["a"])
+    written = [variable.numpy().tolist() for variable in root.variables]
+    assert len(written) == 4901
+    prefixes = {who: checkpoint_class(who)(root).write(str(tmp_path / who)) for who in READERS}
+    assert contents(prefixes["ckptfast"]) == contents(prefixes["tensorflow"])
+    for who, prefix in prefixes.items():
+        for variable in root.variables:
+            variable.assign(tf.zeros_like(variable))
+        checkpoint_class("ckptfast")(root).read(prefix).assert_consumed()
+        assert [variable.numpy().tolist() for variable in root.variables] == written, who
+    # They are variables like others: what follows changes no other one, and no file.
+    before = hashes(prefixes["ckptfast"])
+    root.many[0].assign_add([1.0, 1.0, 1.0])
+    assert root.many[1].numpy().tolist() == written[1]
+    assert hashes(prefixes["ckptfast"]) == before

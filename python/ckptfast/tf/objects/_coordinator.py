@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
-from tensorflow.python import pywrap_tfe
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
-from tensorflow.python.eager import context, core
-from tensorflow.python.framework import ops
 from tensorflow.python.training.saving import saveable_object_util
 
 from ... import _dtypes, _stats
-from . import _plain
+from . import _assign, _plain
 from ._plain import OnlyTensorFlow
 from ._source import Source
-
-_ASSIGN: Final = "AssignVariableOp"
 
 
 @dataclasses.dataclass(slots=True)
@@ -90,7 +85,7 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
         for position in pending.python:
             key = position.object_proto.attributes[0].checkpoint_key
             position.trackable.deserialize(self.source.get_tensor(key))
-        _assign(pending.variables, tensors, types)
+        _assign.assign(pending.variables, tensors, types)
         for saveable in ours:
             with tf.device(saveable_object_util.set_cpu0(_device(saveable))):
                 saveable.restore([given[id(spec)] for spec in saveable.specs], None)
@@ -145,17 +140,3 @@ def _check(saveable: Any) -> None:
 
 def _device(saveable: Any) -> str:
     return str(saveable.specs[0].device) if saveable.specs else "/device:CPU:0"
-
-
-def _assign(variables: Sequence[Any], tensors: Sequence[Any], types: Sequence[int]) -> None:
-    """Give each variable its tensor. An operation on a resource runs where the resource is."""
-    eager = context.context()
-    eager.ensure_initialized()
-    handle, run = eager._handle, pywrap_tfe.TFE_Py_Execute
-    attributes = {number: ("dtype", number, "validate_shape", False) for number in set(types)}
-    try:
-        # What `assign_variable_op` ends in: ten thousand of them are most of a restore.
-        for variable, tensor, number in zip(variables, tensors, types, strict=False):
-            run(handle, "", _ASSIGN, [variable._handle, tensor], attributes[number], 0)
-    except core._NotOkStatusException as error:
-        ops.raise_from_not_ok_status(error, None)

@@ -45,17 +45,17 @@ def take(graph: ObjectGraph, layout: Layout, policy: Any = None) -> list[list[Ro
     _check_savers(graph, layout)
     tensors, attributes = _of_others(graph, layout)
     message = layout.message(attributes)
-    plain = _read(graph, layout)
+    plain, shapes = _read(graph, layout)
     if policy is not None:
         return _by_policy(layout, plain, tensors, message, policy)
     rows: list[Row] = []
-    for (_, key), number, tensor in zip(layout.plain, layout.types, plain, strict=True):
-        if tensor is None:  # not initialized: in the object graph, without a value
-            continue
-        shape = tensor._shape_tuple()
-        # What nearly all are, at once: the core takes the tensor's own memory.
-        quick = shape and number in _PLAIN
-        rows.append((key, number, shape, None, tensor, 0, 0) if quick else _row(key, None, tensor))
+    values = zip(layout.plain, layout.types, shapes, plain, strict=True)
+    for (_, key), number, shape, tensor in values:
+        if shape and number in _PLAIN:
+            # What nearly all are, at once: the core takes the tensor's own memory.
+            rows.append((key, number, shape, None, tensor, 0, 0))
+        elif tensor is not None:
+            rows.append(_row(key, None, tensor))
     rows += [_row(key, spec, tensor) for key, spec, tensor in _evaluated(tensors)]
     rows.append((base.OBJECT_GRAPH_PROTO_KEY, _dtypes.STRING, (), None, [message], 0, 0))
     return [rows]
@@ -124,12 +124,16 @@ def _tensor(part: Any) -> Any:
         return part.tensor
 
 
-def _read(graph: ObjectGraph, layout: Layout) -> list[Any]:
-    """A tensor of each plain variable, over its own memory; `None` where it is not initialized."""
+def _read(graph: ObjectGraph, layout: Layout) -> tuple[list[Any], list[Any]]:
+    """Tensors of the plain variables, over their own memory, and the shapes of these.
+
+    `None` twice where a variable is not initialized: it is in the object graph, without a value.
+    """
     for device in {batch.device for batch in layout.batches}:
         _plain.check_device(device)
     variables = [graph.variables[number] for number, _ in layout.plain]
     result: list[Any] = [None] * len(variables)
+    shapes: list[Any] = [None] * len(variables)
     with tf.init_scope():
         for batch in layout.batches:
             found = _read_together([variables[place] for place in batch.places], batch)
@@ -138,8 +142,8 @@ def _read(graph: ObjectGraph, layout: Layout) -> list[Any]:
                 # What is read of a variable that has no value has shape (0,).
                 known = shape == layout.shapes[place] and 0 not in shape
                 if known or variables[place].is_initialized().numpy():
-                    result[place] = tensor
-    return result
+                    result[place], shapes[place] = tensor, shape
+    return result, shapes
 
 
 def _read_together(variables: Sequence[Any], batch: Batch) -> list[Any]:
