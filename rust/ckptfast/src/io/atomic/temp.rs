@@ -1,9 +1,11 @@
 //! Temporary files: written beside their target, renamed onto it, swept when their writer died.
 //!
-//! A name is that of the target and `.ckptfast-HOST-PID-RANDOM.tmp`, with a hash of the host's
-//! name. The file is locked (`flock`) while its writer lives, and the lock goes with the process,
-//! however it ends: a temporary file of this host whose lock is free is nobody's. Other hosts are
-//! left alone, because locks may not reach across a network file system.
+//! A name is that of the target and `.ckptfast-HOST-RANDOM.tmp`, with a hash of the host's name: no
+//! longer than what TensorFlow appends (`.tempstate` and up to 20 digits), so that a name that is
+//! near the file system's limit works for both. The file is locked (`flock`) while its writer
+//! lives, and the lock goes with the process, however it ends: a temporary file of this host whose
+//! lock is free is nobody's. Other hosts are left alone, because locks may not reach across a
+//! network file system.
 
 use std::ffi::OsString;
 use std::fs;
@@ -168,10 +170,9 @@ fn is_linked(file: &fs::File) -> io::Result<bool> {
 }
 
 fn temp_path(target: &Path) -> PathBuf {
-    let random = RandomState::new().build_hasher().finish();
-    let (host, process) = (host(), std::process::id());
+    let random = RandomState::new().build_hasher().finish() >> 36;
     let mut name = OsString::from(target);
-    name.push(format!(".ckptfast-{host:08x}-{process}-{random:016x}.tmp"));
+    name.push(format!(".ckptfast-{:08x}-{random:07x}.tmp", host()));
     PathBuf::from(name)
 }
 
@@ -182,8 +183,7 @@ fn parse_temp_name(name: &OsString) -> Option<(PathBuf, u32)> {
     let (target, mark) = stem.split_at_checked(at)?;
     let mut fields = std::str::from_utf8(mark.strip_prefix(MARK)?).ok()?.split('-');
     let host = u32::from_str_radix(fields.next().filter(|field| field.len() == 8)?, 16).ok()?;
-    fields.next()?.parse::<u32>().ok()?;
-    u64::from_str_radix(fields.next().filter(|field| field.len() == 16)?, 16).ok()?;
+    u32::from_str_radix(fields.next().filter(|field| field.len() == 7)?, 16).ok()?;
     fields.next().is_none().then(|| (OsString::from_vec(target.to_vec()).into(), host))
 }
 
@@ -233,23 +233,29 @@ mod tests {
         let dead = |name: &str| fs::write(scratch.0.join(name), b"").unwrap();
         let (here, elsewhere) = (host(), host() ^ 1);
         let keep = [
-            format!("m.index.ckptfast-{elsewhere:08x}-1-{:016x}.tmp", 2),
-            format!("other.index.ckptfast-{here:08x}-1-{:016x}.tmp", 3),
-            format!("m.index.ckptfast-{here:08x}-x-{:016x}.tmp", 4),
-            format!("m.index.ckptfast-{here:08x}-1-{:016x}.tmp.txt", 5),
+            format!("m.index.ckptfast-{elsewhere:08x}-{:07x}.tmp", 2),
+            format!("other.index.ckptfast-{here:08x}-{:07x}.tmp", 3),
+            format!("m.index.ckptfast-{here:08x}-x{:06x}.tmp", 4),
+            format!("m.index.ckptfast-{here:08x}-{:07x}.tmp.txt", 5),
             "m.index.tempstate17".to_owned(),
             "m.index".to_owned(),
         ];
         for name in &keep {
             dead(name);
         }
-        dead(&format!("m.index.ckptfast-{here:08x}-1-{:016x}.tmp", 1));
+        dead(&format!("m.index.ckptfast-{here:08x}-{:07x}.tmp", 1));
         sweep(&scratch.0, |target| target == Path::new("m.index"));
         let mut left = keep.to_vec();
         left.push(alive.path.file_name().unwrap().to_str().unwrap().to_owned());
         left.sort();
         assert_eq!(scratch.names(), left);
         alive.publish().unwrap();
+    }
+
+    #[test]
+    fn names_grow_no_longer_than_tensorflows() {
+        let grown = temp_path(Path::new("m.data-00000-of-00001")).as_os_str().len();
+        assert!(grown - "m.data-00000-of-00001".len() <= ".tempstate12345678901234567890".len());
     }
 
     #[test]
