@@ -251,7 +251,8 @@ fn check_slices(entry: &BundleEntryProto) -> Result<()> {
         Ok((slice.resolve(&whole)?, slice))
     };
     let slices = entry.slices.iter().map(resolve).collect::<Result<Vec<_>>>()?;
-    sources::check_disjoint(slices.iter().map(|(region, slice)| (region, slice)).collect())
+    let slices: Vec<_> = slices.iter().map(|(region, slice)| (region, slice)).collect();
+    sources::check_disjoint(&slices)
 }
 
 /// Removes what the new bundle has made superfluous: indexes first, so that none is left whose

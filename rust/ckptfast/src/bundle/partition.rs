@@ -19,8 +19,15 @@ const BAND: usize = 4 << 20;
 /// `Corruption` when two slices overlap or elements of `target` are in none, which is found
 /// before any memory is allocated.
 pub fn check_cover(target: &Region, slices: &[Region]) -> Result<()> {
-    let mut parts: Vec<&Region> = slices.iter().filter(|slice| meets(target, slice)).collect();
-    check_disjoint(&mut parts, target.start.len())?;
+    let parts: Vec<&Region> = slices.iter().filter(|slice| meets(target, slice)).collect();
+    if let Some((first, second)) = find_overlap(&parts) {
+        let text = |index: usize| parts.get(index).map_or_else(String::new, |part| describe(part));
+        return Err(Error::corruption(format!(
+            "Overlapping slices: existing slice = {}, new slice = {}",
+            text(first),
+            text(second)
+        )));
+    }
     let covered = parts
         .iter()
         .filter_map(|slice| overlap(target, slice))
@@ -35,28 +42,29 @@ pub fn check_cover(target: &Region, slices: &[Region]) -> Result<()> {
     )))
 }
 
+/// Two boxes that share an element, by their positions in `boxes`.
+///
 /// Sweeps along the dimension that tells the boxes apart best, so that each is compared with its
 /// neighbours only.
-fn check_disjoint(parts: &mut [&Region], rank: usize) -> Result<()> {
-    let starts = |axis: usize| -> HashSet<u64> {
-        parts.iter().filter_map(|part| part.start.get(axis).copied()).collect()
+pub(super) fn find_overlap(boxes: &[&Region]) -> Option<(usize, usize)> {
+    let range = |region: &Region, axis: usize| {
+        let start = region.start.get(axis).copied().unwrap_or(0);
+        let length = region.shape.dims().get(axis).copied().unwrap_or(1);
+        start..start.saturating_add(length)
     };
-    let axis = (0..rank).max_by_key(|&axis| starts(axis).len()).unwrap_or(0);
-    let start = |part: &Region| part.start.get(axis).copied().unwrap_or(0);
-    let length = |part: &Region| part.shape.dims().get(axis).copied().unwrap_or(1);
-    parts.sort_by_key(|part| start(part));
-    for (index, part) in parts.iter().enumerate() {
-        let end = start(part).saturating_add(length(part));
-        let following = parts.iter().skip(index + 1).take_while(|other| start(other) < end);
-        if let Some(other) = following.into_iter().find(|other| meets(part, other)) {
-            return Err(Error::corruption(format!(
-                "Overlapping slices: existing slice = {}, new slice = {}",
-                describe(part),
-                describe(other)
-            )));
-        }
-    }
-    Ok(())
+    let starts = |&axis: &usize| -> usize {
+        boxes.iter().map(|region| range(region, axis).start).collect::<HashSet<_>>().len()
+    };
+    let rank = boxes.first()?.start.len();
+    let axis = (0..rank).max_by_key(starts).unwrap_or(0);
+    let mut sorted: Vec<(usize, &Region)> = boxes.iter().copied().enumerate().collect();
+    sorted.sort_by_key(|(_, region)| range(region, axis).start);
+    sorted.iter().enumerate().find_map(|(index, (first, region))| {
+        let end = range(region, axis).end;
+        let following = sorted.iter().skip(index + 1);
+        let mut near = following.take_while(|(_, other)| range(other, axis).start < end);
+        near.find(|(_, other)| meets(region, other)).map(|(second, _)| (*first, *second))
+    })
 }
 
 /// Whether two boxes share an element.

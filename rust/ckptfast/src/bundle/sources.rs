@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::partition;
 use super::strided::{Strided, Walk};
 use super::strings;
 use crate::dtype::DataType;
@@ -193,7 +194,7 @@ fn check_group(group: &[Source<'_>]) -> Result<()> {
         }
         regions.push((&part.region, &part.slice));
     }
-    check_disjoint(regions)
+    check_disjoint(&regions)
 }
 
 pub(super) fn duplicate(key: &[u8]) -> Error {
@@ -202,43 +203,18 @@ pub(super) fn duplicate(key: &[u8]) -> Error {
 
 /// Checks that no two slices share an element: TensorFlow would write them, and fail to read them.
 ///
-/// Sweeps along the dimension that tells the slices apart best, so that each is compared with its
-/// neighbours only.
-///
 /// # Errors
 /// `InvalidArgument`, naming two that overlap.
-pub(super) fn check_disjoint(mut slices: Vec<(&Region, &TensorSlice)>) -> Result<()> {
-    let range = |region: &Region, axis: usize| {
-        let start = region.start.get(axis).copied().unwrap_or(0);
-        start..start + region.shape.dims().get(axis).copied().unwrap_or(1)
-    };
-    let rank = slices.iter().map(|(region, _)| region.start.len()).max().unwrap_or(0);
-    let distinct = |axis: &usize| {
-        let mut starts: Vec<u64> =
-            slices.iter().map(|(region, _)| range(region, *axis).start).collect();
-        starts.sort_unstable();
-        starts.dedup();
-        starts.len()
-    };
-    let axis = (0..rank).max_by_key(distinct).unwrap_or(0);
-    slices.sort_by_key(|(region, _)| range(region, axis).start);
-    let meet = |first: &Region, second: &Region| {
-        (0..rank).all(|axis| {
-            let (first, second) = (range(first, axis), range(second, axis));
-            first.start < second.end && second.start < first.end
-        })
-    };
-    for (index, (region, slice)) in slices.iter().enumerate() {
-        let end = range(region, axis).end;
-        let mut later =
-            slices.iter().skip(index + 1).take_while(|(other, _)| range(other, axis).start < end);
-        if let Some((_, other)) = later.find(|(other, _)| meet(region, other)) {
-            return Err(Error::invalid(format!(
-                "Overlapping slices: existing slice = {slice}, new slice = {other}"
-            )));
-        }
-    }
-    Ok(())
+pub(super) fn check_disjoint(slices: &[(&Region, &TensorSlice)]) -> Result<()> {
+    let regions: Vec<&Region> = slices.iter().map(|(region, _)| *region).collect();
+    let Some((first, second)) = partition::find_overlap(&regions) else { return Ok(()) };
+    let text =
+        |index: usize| slices.get(index).map_or_else(String::new, |(_, slice)| slice.to_string());
+    Err(Error::invalid(format!(
+        "Overlapping slices: existing slice = {}, new slice = {}",
+        text(first),
+        text(second)
+    )))
 }
 
 #[cfg(test)]
