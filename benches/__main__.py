@@ -27,6 +27,7 @@ SCENARIOS = {
     "saver": "benches.saver",
     "objects": "benches.objects",
     "tools": "benches.tools",
+    "freeze": "benches.freeze",
     "others": "benches.others",
 }
 """Modules with a ``run(bench)``, imported only when they run."""

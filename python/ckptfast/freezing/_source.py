@@ -47,6 +47,7 @@ def read(graph: Any, tags: Iterable[str] | None = None) -> Source:
     Raises `FileNotFoundError`, `DataLossError` for a file that is neither of the three, and
     `ValueError` where the tags choose no graph.
     """
+    _protos.message("GraphDef")  # says what to install, before anything else can fail
     if hasattr(graph, "as_graph_def"):
         graph = graph.as_graph_def()
     if hasattr(graph, "SerializeToString"):
