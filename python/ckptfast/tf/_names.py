@@ -42,14 +42,6 @@ class Names:
         """Keys that belong to a variable, though its value comes from another."""
         return []
 
-    def renamed(self, name: str) -> str | None:
-        """The checkpoint's name for a variable where a renaming gave it another; else `None`."""
-        return None
-
-    def is_average(self, name: str) -> bool:
-        """Whether the variable's value comes from a shadow variable."""
-        return False
-
     def number(self, key: str) -> int:
         """The position of a key in the index, -1 if it is not there."""
         return self._reader._native.find(key)
@@ -100,11 +92,13 @@ class NewNames(Names):
         return [plain] if plain is not None and self.number(plain) >= 0 else []
 
     def renamed(self, name: str) -> str | None:
+        """The checkpoint's name for a variable where the renaming gave it another; else `None`."""
         origin = self.origin(name)
         suffix = _moving_averages.SUFFIX if self.is_average(name) else ""
         return None if origin == name + suffix else origin
 
     def is_average(self, name: str) -> bool:
+        """Whether the variable's value comes from a shadow variable."""
         origin = self.origin(name)
         return origin is not None and origin != self._plain(name)
 

@@ -131,7 +131,7 @@ def restore(
                 nbytes=nbytes,
                 seconds=time.perf_counter() - begin,
                 renamed=_renamed(names, plan),
-                averaged=tuple(name for name in _values_of(plan) if names.is_average(name)),
+                averaged=_averaged(names, plan),
                 sliced=tuple(plan.sliced),
                 skipped=skipped,
                 initialized=_names_of(new),
@@ -186,8 +186,16 @@ def _values_of(plan: Plan) -> tuple[str, ...]:
 
 
 def _renamed(names: Names, plan: Plan) -> dict[str, str]:
+    if not isinstance(names, NewNames):
+        return {}
     found = {name: names.renamed(name) for name in _values_of(plan)}
     return {name: old for name, old in found.items() if old is not None}
+
+
+def _averaged(names: Names, plan: Plan) -> tuple[str, ...]:
+    if not isinstance(names, NewNames):
+        return ()
+    return tuple(name for name in _values_of(plan) if names.is_average(name))
 
 
 def _skipped(plan: Plan, initialized: Iterable[Target]) -> dict[str, str]:
