@@ -37,6 +37,8 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_patterns",
         "_slots",
         "_warnings",
+        "_wire",
+        "_files",
         "_threads",
         "_stats",
         "_dtypes",

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from . import _latest, _paths, _remote, _shards, _state
+from ._files import Durability
 from ._paths import AnyPath
-from ._state import CheckpointState, Durability
+from ._state import CheckpointState
 from ._warnings import warn
 from .errors import DataLossError
 

@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from . import _native, _shards, _state
-from ._state import Durability
+from . import _files, _native, _shards, _wire
+from ._files import Durability
 from ._warnings import warn
 
 _NAME: Final = "fingerprint.pb"
@@ -45,11 +45,11 @@ def kept_right(prefix: str, durability: Durability) -> Iterator[None]:
         yield
     except BaseException:
         if _hash_of_index(prefix) == old_hash:
-            _state.replace_file(path, old, durability=durability)
+            _replace(path, old, durability)
         raise
     new_hash = _hash_of_index(prefix)
     if was_right and new_hash is not None:
-        _state.replace_file(path, _with_checkpoint_hash(old, new_hash), durability=durability)
+        _replace(path, _with_checkpoint_hash(old, new_hash), durability)
     else:
         warn(
             f"{path} is removed: it was not the fingerprint of the variables that were there, so "
@@ -97,12 +97,12 @@ def _fields(message: bytes) -> list[tuple[int, int | None, int, int]] | None:
     end = 0
     while end < len(message):
         start = end
-        tag, end = _shards.varint(message, end)
+        tag, end = _wire.read_varint(message, end)
         if tag is None:
             return None
         value, width = None, {1: 8, 5: 4}.get(tag & 7, 0)
         if tag & 7 in (0, 2):
-            value, end = _shards.varint(message, end)
+            value, end = _wire.read_varint(message, end)
             if value is None:
                 return None
             width = value if tag & 7 == 2 else 0
@@ -114,9 +114,9 @@ def _fields(message: bytes) -> list[tuple[int, int | None, int, int]] | None:
 
 
 def _varint_field(number: int, value: int) -> bytes:
-    encoded = bytearray((number << 3,))
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return _wire.varint(number << 3) + _wire.varint(value)
+
+
+def _replace(path: str, message: bytes, durability: Durability) -> None:
+    with _files.replacing(path, durability=durability) as file:
+        file.write(message)

@@ -9,8 +9,8 @@ from typing import Any
 
 from . import _dtypes, _fingerprint, _native, _paths, _threads, _writer
 from ._bundle import Place, Reader, while_replaced
+from ._files import Durability
 from ._paths import AnyPath
-from ._writer import Durability
 from .errors import UnsupportedError, _located
 
 

@@ -12,6 +12,7 @@ import os
 import re
 from typing import Final
 
+from . import _wire
 from .errors import DataLossError
 
 # The widths are minimums: a hundred thousand shards just get longer names.
@@ -59,7 +60,7 @@ def header(head: bytes) -> bytes | None:
     # Entry: shared key bytes (0), unshared key bytes (0), length of the value, the value.
     if entry[:2] != b"\0\0":
         return None
-    length, start = varint(entry, 2)
+    length, start = _wire.read_varint(entry, 2)
     return None if length is None else entry[start : start + length]
 
 
@@ -70,13 +71,13 @@ def shard_count(head: bytes) -> int | None:
         return None
     at = 0
     while at < len(value):
-        tag, at = varint(value, at)
+        tag, at = _wire.read_varint(value, at)
         if tag == 0x08:  # field 1, num_shards, a varint
-            count, _ = varint(value, at)
+            count, _ = _wire.read_varint(value, at)
             return count if count is not None and 0 < count < 1 << 31 else None
         if tag is None or tag & 7 not in (0, 2):
             return None
-        length, at = varint(value, at)
+        length, at = _wire.read_varint(value, at)
         if length is None:
             return None
         at += length if tag & 7 == 2 else 0
@@ -132,7 +133,7 @@ def names_in(directory: str) -> list[str]:
 
 def _snappy_literal(block: bytes) -> bytes:
     """The bytes that a Snappy block begins with: its first element can only be a literal."""
-    _, at = varint(block, 0)
+    _, at = _wire.read_varint(block, 0)
     if at >= len(block) or block[at] & 3:
         return b""
     length = (block[at] >> 2) + 1
@@ -142,17 +143,3 @@ def _snappy_literal(block: bytes) -> bytes:
         length = int.from_bytes(block[at : at + width], "little") + 1
         at += width
     return block[at : at + length]
-
-
-def varint(data: bytes, at: int) -> tuple[int | None, int]:
-    """The varint at `at`, and where it ends; `None` where there is no whole one."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            return None, at
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    return None, at

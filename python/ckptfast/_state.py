@@ -14,18 +14,15 @@ every protobuf release reads that, while only recent ones write such bytes as th
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
+from . import _files
+from ._files import Durability
 from .errors import CheckpointError, DataLossError, _located
 
-Durability = Literal["full", "rename", "none"]
 _T = TypeVar("_T")
 
 # More than a hundred thousand paths; whatever is longer is not a state file.
@@ -261,35 +258,5 @@ def write(path: str, state: CheckpointState, *, durability: Durability = "full")
     "none" flushes nothing. Raises `OSError`; the old file is then still there, unless
     only the last step (making the rename durable) failed.
     """
-    replace_file(path, format(state), durability=durability)
-
-
-def replace_file(path: str, data: bytes, *, durability: Durability = "full") -> None:
-    """Replace a small file as `write` does, whatever it is."""
-    if durability not in ("full", "rename", "none"):
-        raise ValueError(f"durability must be 'full', 'rename' or 'none', not {durability!r}")
-    temporary = f"{path}.tmp{uuid.uuid4().hex}"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            if durability != "none":
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if durability == "full":
-        _sync_directory(os.path.dirname(path) or ".")
-
-
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # the file system cannot sync directories, and need not
-            raise
-    finally:
-        os.close(descriptor)
+    with _files.replacing(path, durability=durability) as file:
+        file.write(format(state))

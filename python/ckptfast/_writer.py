@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import _dtypes, _fingerprint, _native, _paths, _remote, _threads
+from ._files import Durability
 
 if TYPE_CHECKING:
     import numpy
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     Array = numpy.ndarray[Any, Any]
 
-Durability = Literal["full", "rename", "none"]
 
 # Types narrower than a byte take one byte each, of which these bits count. TensorFlow stores the
 # others as zero, whatever they are in memory.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _dtypes
+from .._wire import varint
 
 if TYPE_CHECKING:
     import numpy
@@ -35,14 +36,14 @@ def header(name: str, dtype: int, shape: tuple[int, ...], nbytes: int) -> bytes:
     """What comes before the values of a `Const` node in a `GraphDef`: they are its last bytes."""
     dims = b"".join(_field(2, _number(1, size) if size else b"") for size in shape)
     tensor = _number(1, dtype) + _field(2, dims)
-    tensor += _tag(_PACKED.get(dtype, _CONTENT)) + _varint(nbytes)
+    tensor += _tag(_PACKED.get(dtype, _CONTENT)) + varint(nbytes)
     # Each message holds the one before it as its last field; lengths count the values too.
-    value = _tag(8) + _varint(len(tensor) + nbytes) + tensor
-    entry = _field(1, b"value") + _tag(2) + _varint(len(value) + nbytes) + value
+    value = _tag(8) + varint(len(tensor) + nbytes) + tensor
+    entry = _field(1, b"value") + _tag(2) + varint(len(value) + nbytes) + value
     type_entry = _field(1, b"dtype") + _field(2, _number(6, dtype))
     node = _field(1, name.encode()) + _field(2, b"Const") + _field(5, type_entry)
-    node += _tag(5) + _varint(len(entry) + nbytes) + entry
-    return _tag(1) + _varint(len(node) + nbytes) + node
+    node += _tag(5) + varint(len(entry) + nbytes) + entry
+    return _tag(1) + varint(len(node) + nbytes) + node
 
 
 def _tag(field: int) -> bytes:
@@ -50,20 +51,11 @@ def _tag(field: int) -> bytes:
 
 
 def _field(field: int, content: bytes) -> bytes:
-    return _tag(field) + _varint(len(content)) + content
+    return _tag(field) + varint(len(content)) + content
 
 
 def _number(field: int, value: int) -> bytes:
-    return bytes((field << 3,)) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+    return bytes((field << 3,)) + varint(value)
 
 
 def fill(tensor: Any, array: Array, dtype: int) -> None:

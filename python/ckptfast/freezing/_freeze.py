@@ -8,8 +8,8 @@ from typing import Any, overload
 
 from .. import _paths
 from .._bundle import open, while_replaced
+from .._files import Durability
 from .._warnings import warn
-from .._writer import Durability
 from . import _prepare, _source
 from ._report import FreezeReport
 

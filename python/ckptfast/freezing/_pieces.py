@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from .. import _dtypes, _state, _threads
+from .. import _dtypes, _files, _threads
 from .._bundle import Reader
-from .._writer import Durability
+from .._files import Durability
 from . import _constants
 from ._matching import Constant
 
@@ -51,21 +49,13 @@ class Pieces:
 
     def write(self, reader: Reader, path: str, *, durability: Durability) -> None:
         """Write the file at `path` at once: readers see the old one or the new one, whole."""
-        temporary = f"{path}.tmp{uuid.uuid4().hex}"
-        try:
-            with open(temporary, "xb") as file, ThreadPoolExecutor(_threads.resolve(None)) as pool:
-                descriptor = file.fileno()
-                for done in self._jobs(reader):
-                    list(pool.map(lambda job: _write_at(descriptor, *job), done))
-                if durability != "none":
-                    os.fsync(descriptor)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        if durability == "full":
-            _state._sync_directory(os.path.dirname(path) or ".")
+        with (
+            _files.replacing(path, durability=durability) as file,
+            ThreadPoolExecutor(_threads.resolve(None)) as pool,
+        ):
+            descriptor = file.fileno()
+            for done in self._jobs(reader):
+                list(pool.map(lambda job: _write_at(descriptor, *job), done))
 
     def join(self, reader: Reader) -> bytes:
         """All bytes."""

@@ -6,7 +6,8 @@ import dataclasses
 import threading
 from typing import Any, Final, Literal
 
-Durability = Literal["full", "rename", "none"]
+from ..._files import Durability
+
 Compat = Literal["default", "strict-tensorflow"]
 
 _CHOICES: Final[dict[str, tuple[Any, ...]]] = {

@@ -15,6 +15,8 @@ import numpy
 import tensorflow as tf
 from tensorflow.core.framework import resource_handle_pb2, tensor_pb2
 
+from ..._wire import varint
+
 # What a `VarHandleOp` calls a variable that no name leads to (`ResourceHandle::ANONYMOUS_NAME`).
 _ANONYMOUS: Final = b"cd2c89b7-88b7-44c8-ad83-06c2a9158347"
 
@@ -39,7 +41,7 @@ def message(device: str, container: str, name: str) -> bytes:
 
 def serialized(messages: Sequence[bytes]) -> Any:
     """Handles as `ParseTensor` takes a vector of them."""
-    content = b"".join(_varint(len(message)) for message in messages) + b"".join(messages)
+    content = b"".join(varint(len(message)) for message in messages) + b"".join(messages)
     tensor = tensor_pb2.TensorProto(dtype=tf.resource.as_datatype_enum, tensor_content=content)
     tensor.tensor_shape.dim.add(size=len(messages))
     return numpy.array(tensor.SerializeToString(), dtype=object)
@@ -76,12 +78,3 @@ def _type() -> Any:
     while content[at] & 0x80:  # the length, a varint
         at += 1
     return resource_handle_pb2.ResourceHandleProto.FromString(content[at + 1 :])
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)

@@ -22,6 +22,7 @@ from tensorflow.python.util import compat as text
 from ... import _stats
 from ..._bundle import open_private
 from ..._checkpoints import remove_checkpoint
+from ..._files import Durability
 from ...errors import CheckpointError
 from .. import _session
 from .._errors import combined
@@ -38,7 +39,7 @@ from . import (
     _wanted,
     _write,
 )
-from ._config import UNSET, Compat, Durability, Unset
+from ._config import UNSET, Compat, Unset
 from ._snapshot import Snapshots
 
 _V2 = saver_pb2.SaverDef.V2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tensorflow.python.checkpoint import checkpoint_management
 
 from ... import _checkpoints, _remote
-from ._config import Durability
+from ..._files import Durability
 
 
 def update(

@@ -1,0 +1,50 @@
+"""Replacing a file at once: readers see the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO, Literal
+
+Durability = Literal["full", "rename", "none"]
+
+
+@contextlib.contextmanager
+def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
+    """A new file beside `path` to write to, which takes its place when the block ends well.
+
+    "full" returns when file and directory are on disk; "rename" flushes the file before it is
+    renamed, so that no power failure leaves an empty one; "none" flushes nothing. Raises `OSError`
+    and `ValueError`; the old file is then still there, unless only the last step (making the rename
+    durable) failed.
+    """
+    if durability not in ("full", "rename", "none"):
+        raise ValueError(f"durability must be 'full', 'rename' or 'none', not {durability!r}")
+    temporary = f"{path}.tmp{uuid.uuid4().hex}"
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            if durability != "none":
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if durability == "full":
+        _sync_directory(os.path.dirname(path) or ".")
+
+
+def _sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # the file system cannot sync directories, and need not
+            raise
+    finally:
+        os.close(descriptor)
