@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Final
 
 import tensorflow
@@ -25,6 +26,20 @@ _COUNTERPARTS: tuple[tuple[type[Exception], type[Exception]], ...] = (
     (PermissionError, tensorflow.errors.PermissionDeniedError),
     (OSError, tensorflow.errors.UnknownError),
 )
+# The same for `OSError`s by their number, as TensorFlow's file systems translate them.
+_BY_NUMBER: Final = {
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EBUSY, errno.EBADF),
+        tensorflow.errors.FailedPreconditionError,
+    ),
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EMLINK, errno.ENOMEM),
+        tensorflow.errors.ResourceExhaustedError,
+    ),
+    errno.EEXIST: tensorflow.errors.AlreadyExistsError,
+    errno.EFBIG: tensorflow.errors.OutOfRangeError,
+    errno.EROFS: tensorflow.errors.PermissionDeniedError,
+}
 _combinations: Final[dict[tuple[type[Exception], type[Exception]], type[Exception]]] = {}
 
 
@@ -39,6 +54,8 @@ def combined(error: Exception, *, data_loss: bool = False) -> Exception:
         if isinstance(error, ours):
             if data_loss and isinstance(error, CheckpointError):
                 theirs = tensorflow.errors.DataLossError
+            elif isinstance(error, OSError):
+                theirs = _BY_NUMBER.get(error.errno or 0, theirs)
             pair = (type(error), theirs)
             if pair not in _combinations:
                 _combinations[pair] = _combination(*pair)

@@ -190,3 +190,13 @@ def test_a_custom_builder_saves(Saver: Any, v1: Any, here: Any, tf: ModuleType) 
         prefix = saver.save(session, "./m")
         saver.restore(session, prefix)
         assert session.run(a).tolist() == [2.0, 4.0]
+
+
+def test_a_scope_to_go_on_with(Saver: Any, v1: Any) -> None:
+    v1.get_variable("a", [2])
+    with v1.name_scope("outer"):
+        savers = [Saver(name="mine/"), Saver(name="mine")]
+    names = [saver.saver_def.restore_op_name for saver in savers]
+    assert names == ["mine/restore_all", "outer/mine/restore_all"]
+    with pytest.raises(ValueError, match="'a b' is not a valid"):
+        Saver(name="a b")

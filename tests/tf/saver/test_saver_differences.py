@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -209,3 +211,53 @@ def test_what_tensorflow_did_is_counted(FastSaver: Any, v1: Any, session: Any, h
     FastSaver(write_version=v1.train.SaverDef.V1).save(session, "./v1")
     after = ckptfast.stats().fallbacks
     assert after["V1 format"] == before.get("V1 format", 0) + 1
+
+
+def test_a_full_disk_is_another_error(tf: ModuleType) -> None:
+    from ckptfast.tf._errors import combined
+
+    error = combined(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/m.index"))
+    assert isinstance(error, OSError)
+    assert isinstance(error, tf.errors.ResourceExhaustedError)
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, tf.errors.ResourceExhaustedError)
+    assert (again.errno, again.filename) == (errno.ENOSPC, "/there/m.index")
+
+
+def test_a_fingerprint_tells_of_other_variables(
+    FastSaver: Any, v1: Any, here: Path, tf: ModuleType
+) -> None:
+    from tensorflow.python.eager import context
+    from tensorflow.python.saved_model import fingerprinting
+
+    module = tf.Module()
+    with context.eager_mode():
+        module.v = tf.Variable([1.0])
+        tf.saved_model.save(module, "model")
+    old = fingerprinting.read_fingerprint("model").checkpoint_hash
+    v1.get_variable("v", initializer=[7.0])
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        FastSaver().save(
+            session, "model/variables/variables", write_meta_graph=False, write_state=False
+        )
+    new = fingerprinting.read_fingerprint("model").checkpoint_hash
+    index = (here / "model" / "variables" / "variables.index").read_bytes()
+    assert new != old
+    assert new == ckptfast._native.fingerprint64(index)
+
+
+def test_a_graph_that_is_too_large_costs_the_weights(
+    FastSaver: Any, session: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ckptfast.tf.graphs import _size
+
+    saver = FastSaver()
+    with monkeypatch.context() as patch:
+        patch.setattr(_size, "LIMIT", 100)  # 2 GiB take long to make
+        with pytest.raises(ValueError, match=r"larger than 2GB.* the checkpoint \./m-7 is valid"):
+            saver.save(session, "./m", global_step=7)
+    assert saver.last_checkpoints == ["./m-7"]
+    assert not (here / "m-7.meta").exists()
+    assert ckptfast.latest_checkpoint(here) == str(here / "m-7")
+    saver.restore(session, "./m-7")

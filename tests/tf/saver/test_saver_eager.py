@@ -93,3 +93,18 @@ def test_two_variables_of_one_name(Saver: Any, tf: ModuleType, here: Path) -> No
 def test_nothing_is_built(Saver: Any, tf: ModuleType) -> None:
     with pytest.raises(RuntimeError, match="Use save/restore instead of build in eager mode"):
         Saver([tf.Variable(1.0)]).build()
+
+
+def test_reshape_is_ignored(Saver: Any, tf: ModuleType, here: Path) -> None:
+    Saver({"x": tf.Variable([1.0, 2.0])}).save(None, "./m")
+    column = tf.Variable([[0.0], [0.0]])
+    Saver({"x": column}, reshape=True).restore(None, "./m")
+    assert column.numpy().tolist() == [[1.0], [2.0]]
+
+
+def test_nothing_to_save_is_an_error(FastSaver: Any, here: Path) -> None:
+    """TensorFlow's fails with an `AttributeError`."""
+    saver = FastSaver([], allow_empty=True)
+    assert saver.save(None, "./m") is None
+    assert list(here.iterdir()) == []
+    saver.restore(None, "./m")

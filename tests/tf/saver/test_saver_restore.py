@@ -218,3 +218,27 @@ def test_saving_over_what_was_restored(Saver: Any, v1: Any, here: Path) -> None:
         shutil.rmtree(here)
         here.mkdir()
         assert (session.run(a) == before).all()
+
+
+def test_a_monitored_session_is_refused(Saver: Any, v1: Any, here: Path) -> None:
+    a = v1.get_variable("a", initializer=[1.0, 2.0])
+    zero = a.assign([0.0, 0.0])
+    saver = Saver()
+    with v1.train.SingularMonitoredSession() as session:
+        prefix = saver.save(session.raw_session(), "./m")
+        session.run(zero)
+        saver.restore(session, prefix)
+        assert session.run(a).tolist() == [1.0, 2.0]
+        with pytest.raises(TypeError, match="'sess' must be a Session; "):
+            saver.save(session, "./n")
+
+
+def test_another_saver_def_is_ignored(Saver: Any, v1: Any, here: Path, tf: ModuleType) -> None:
+    variables = [v1.get_variable(name, initializer=[1.0]) for name in "ab"]
+    saver, other = Saver(), Saver(variables[:1])
+    saver.saver_def = other.saver_def
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        prefix = saver.save(session, "./m", write_meta_graph=False)
+        assert tf.train.list_variables(prefix) == [("a", [1])]
+        saver.restore(session, prefix)

@@ -242,3 +242,27 @@ def test_names_of_any_language(Saver: Any, v1: Any, here: Path, tf: ModuleType) 
         saver.restore(session, prefix)
         assert session.run(v1.global_variables()[1]) == b"x\0"
     assert dict(tf.train.list_variables(prefix)) == {"größe/重み": [1], "b": []}
+
+
+def test_a_file_where_a_folder_should_be(
+    Saver: Any, session: Any, here: Path, tf: ModuleType
+) -> None:
+    (here / "file").touch()
+    with pytest.raises(ValueError, match="Parent directory of file/m doesn't exist, can't save"):
+        Saver().save(session, "file/m")
+    (here / "checkpoint").mkdir()
+    saver = Saver()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="checkpoint"):
+        saver.save(session, "./m")
+    assert saver.last_checkpoints == ["./m"]
+    assert names(here) == ["checkpoint", "file", "m.data-00000-of-00001", "m.index"]
+
+
+def test_a_graph_gets_the_nodes_of_another_graphs_saver(
+    Saver: Any, session: Any, v1: Any, tf: ModuleType
+) -> None:
+    saver = Saver()
+    with tf.Graph().as_default():
+        message = saver.export_meta_graph()
+    assert list(message.graph_def.node) == []
+    assert message.saver_def.restore_op_name == "save/restore_all"

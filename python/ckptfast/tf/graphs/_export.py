@@ -85,7 +85,8 @@ def export(
         if saver is not None:
             found = _savers.definition(saver)
             saver_def = found.saver_def
-            nodes += found.nodes
+            if found.nodes and saver._graph is graph:
+                nodes += found.nodes
         if definitions:
             # Asked by TensorFlow's exporter, these savers would add their nodes to the live graph.
             # It makes a collection of its own while it runs, which is empty if there is no scope.

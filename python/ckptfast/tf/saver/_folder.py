@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from ... import _remote
+from ...errors import CheckpointError
+from .._errors import combined
 
 
 def check(save_path: str) -> None:
@@ -16,17 +20,29 @@ def check(save_path: str) -> None:
     """
     parent = os.path.dirname(save_path)
     if parent and not _is_folder(parent) and not _is_folder(os.path.dirname(parent) or "."):
-        raise missing(save_path)
+        raise _missing(save_path)
 
 
-def missing(save_path: str) -> ValueError:
-    """The error for a folder that is not there."""
+@contextlib.contextmanager
+def explaining(save_path: str) -> Iterator[None]:
+    """Raise errors of a save as TensorFlow's, and `ValueError` where the folder is the reason."""
+    try:
+        yield
+    except (CheckpointError, OSError, tf.errors.OpError) as error:
+        if isinstance(error, tf.errors.OpError):
+            shown: Exception = error
+        else:
+            shown = combined(error)
+        kinds = (tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
+        if isinstance(shown, kinds) and not _is_folder(os.path.dirname(save_path) or "."):
+            raise _missing(save_path) from error
+        if shown is error:
+            raise
+        raise shown from error.__cause__
+
+
+def _missing(save_path: str) -> ValueError:
     return ValueError(f"Parent directory of {save_path} doesn't exist, can't save.")
-
-
-def exists(save_path: str) -> bool:
-    """Whether the folder of a checkpoint is there."""
-    return _is_folder(os.path.dirname(save_path) or ".")
 
 
 def _is_folder(path: str) -> bool:

@@ -137,6 +137,9 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
 
     @saver_def.setter
     def saver_def(self, definition: Any) -> None:
+        if self._on_demand and self._snapshots is not None and definition is not self._definition:
+            self._snapshots = None  # from now on its nodes say what is saved
+            self._is_foreign = False
         self._definition = definition
 
     def build(self) -> None:
@@ -248,6 +251,8 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         """
         begin = time.time()
         eager = context.executing_eagerly()
+        if eager and self._allow_empty and not self._var_list:
+            self._is_empty = True
         if not self._is_built and not eager:
             raise RuntimeError("`build()` should be called before save if defer_build==True")
         if self._write_version != _V2:
@@ -258,12 +263,15 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             raise ValueError("'latest_filename' must not contain path components")
         save_path = text.as_str(save_path)
         file = self._file(sess, save_path, global_step, latest_filename)
+        if not eager and not isinstance(sess, session_module.SessionInterface):
+            raise TypeError(f"'sess' must be a Session; {sess}")
         session = None if eager else _session_of(sess)
         saved = None
         if not self._is_empty:
-            saved = self._save_values(session, save_path, file)
-            if write_state:
-                self._write_state(saved, save_path, latest_filename, meta_graph_suffix)
+            with _folder.explaining(save_path):
+                saved = self._save_values(session, save_path, file)
+                if write_state:
+                    self._write_state(saved, save_path, latest_filename, meta_graph_suffix)
         _metrics.saved(begin)
         if write_meta_graph and not eager:
             path = checkpoint_management.meta_graph_filename(
@@ -295,44 +303,34 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
     def _save_values(self, session: Any, save_path: str, file: str) -> str:
         """Write data and index; returns the path to restore from."""
         reason = self._why_not_fast(session, saving=True)
-        try:
-            if reason is not None:
-                _stats.count_fallback(reason)
-                return self._save_by_tensorflow(session, file)
-            _folder.check(save_path)
-            if session is None:
-                targets = self._eager_targets()
-                form = _write.Form(targets)
-                values = _eager_values.take(targets)
-                self._definition = _eager_definition(self, file)
-            else:
-                assert self._snapshots is not None and self._form is not None
-                form = self._form
-                values = self._snapshots.take(session)
-            _write.write(file, form, values, self._options, sharded=self._is_sharded())
-        except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
-            if _folder.exists(save_path):
-                raise
-            raise _folder.missing(save_path) from error
-        except (CheckpointError, OSError) as error:
-            raise combined(error) from error.__cause__
+        if reason is not None:
+            _stats.count_fallback(reason)
+            return self._save_by_tensorflow(session, file)
+        _folder.check(save_path)
+        if session is None:
+            targets = self._eager_targets()
+            form = _write.Form(targets)
+            values = _eager_values.take(targets)
+            self._definition = _eager_definition(self, file)
+        else:
+            assert self._snapshots is not None and self._form is not None
+            form = self._form
+            values = self._snapshots.take(session)
+        _write.write(file, form, values, self._options, sharded=self._is_sharded())
         return file
 
     def _write_state(
         self, saved: str, save_path: str, latest_filename: str, meta_graph_suffix: str
     ) -> None:
         self._RecordLastCheckpoint(saved)
-        try:
-            _state_file.update(
-                os.path.dirname(save_path),
-                saved,
-                self.last_checkpoints,
-                latest_filename,
-                relative=self._save_relative_paths,
-                durability=self._options.durability,
-            )
-        except OSError as error:
-            raise combined(error) from error.__cause__
+        _state_file.update(
+            os.path.dirname(save_path),
+            saved,
+            self.last_checkpoints,
+            latest_filename,
+            relative=self._save_relative_paths,
+            durability=self._options.durability,
+        )
         self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
 
     def export_meta_graph(
@@ -415,7 +413,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if saving and self._write_version != _V2:
             return "V1 format"
         if session is None:
-            return None
+            return "reshape" if self._reshape and not saving else None
         if self._snapshots is None and not self._adopt(session.graph):
             return "saver from a SaverDef"
         assert self._snapshots is not None
@@ -457,9 +455,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
 
 
 def _session_of(sess: Any) -> Any:
-    """The session to save or restore; `TypeError` as TensorFlow raises it for what is none."""
-    if not isinstance(sess, session_module.SessionInterface):
-        raise TypeError(f"'sess' must be a Session; {sess}")
+    """The session itself, also of a `MonitoredSession`; `TypeError` for what is none."""
     session = _session.unwrap(sess)
     if session._closed:
         raise RuntimeError("Attempted to use a closed Session.")

@@ -9,8 +9,8 @@ from tensorflow.python.training import saver as stock
 
 def reserve(graph: Any, name: str | None) -> str:
     """The scope that TensorFlow's nodes would have if they were made now; nobody else gets it."""
-    scope: str = graph.unique_name(name or "save")
-    return scope
+    with graph.as_default(), graph.name_scope(name or "save") as scope:  # "a/" is that very scope
+        return str(scope).removesuffix("/")
 
 
 def build(saver: Any) -> Any:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ... import _dtypes, _native, _paths, _remote, _threads
+from ... import _dtypes, _fingerprint, _native, _paths, _remote, _threads
 from ..._writer import _USED_BITS
 from .._targets import Part, Target
 from ._config import Options
@@ -98,15 +98,16 @@ def write_rows(
     shards = None
     if options.strict:
         shards = 1 if groups is None else len(set(groups))
-    _native.write(
-        prefix,
-        rows,
-        shards=shards,
-        align=options.align,
-        durability=options.durability,
-        threads=_threads.resolve(threads),
-        groups=groups,
-    )
+    with _fingerprint.kept_right(prefix, options.durability):
+        _native.write(
+            prefix,
+            rows,
+            shards=shards,
+            align=options.align,
+            durability=options.durability,
+            threads=_threads.resolve(threads),
+            groups=groups,
+        )
 
 
 def _size(part: Part) -> int | None:
