@@ -88,6 +88,10 @@ def test_an_unknown_metric_leaves_one_alone(tmp_path: Path) -> None:
     assert "'accuracy', 'total_loss'" in str(caught.value) and str(tmp_path) in str(caught.value)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         ckptfast.best_checkpoint(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="this is a file"):
+        ckptfast.best_checkpoint(make.scalars(tmp_path, "total_loss", {2: 1.0}))
+    with pytest.raises(TypeError, match="metric is the tag"):
+        ckptfast.best_checkpoint(tmp_path, None)  # type: ignore[arg-type]
 
 
 def test_no_common_step_leaves_one_alone(tmp_path: Path) -> None:

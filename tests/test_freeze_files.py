@@ -145,6 +145,29 @@ def test_a_failed_write_leaves_the_old_file(model: tuple[Any, str], tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if ".tmp" in path.name]
 
 
+def test_an_output_that_cannot_be_written_is_found_after_the_work(
+    model: tuple[Any, str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "none" / "frozen.pb"
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*/none for") as caught:
+        ckptfast.freeze(*model, ["out"], output=missing)
+    assert caught.value.filename == os.fspath(missing)
+    with pytest.raises(IsADirectoryError, match="pass a file in it") as wrong:
+        ckptfast.freeze(*model, ["out"], output=tmp_path)
+    assert wrong.value.filename == os.fspath(tmp_path)
+
+
+def test_a_prefix_in_place_of_the_graph_is_only_missing(
+    model: tuple[Any, str], tmp_path: Path
+) -> None:
+    prefix = ckptfast.save(tmp_path / "model-7", {"v1": np.float32(1)})
+    (tmp_path / "model-7.meta").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"did you mean .*/model-7\.meta\?"):
+        ckptfast.freeze(prefix, prefix, ["out"])
+    with pytest.raises(TypeError, match="graph is a path"):
+        ckptfast.freeze(None, prefix, ["out"])
+
+
 def test_averages_are_frozen_where_there_are_some(model: tuple[Any, str], tmp_path: Path) -> None:
     report = ckptfast.freeze(*model, ["out"], output=tmp_path / "frozen.pb", moving_averages=True)
     assert report.averaged == ("v1",)
@@ -185,6 +208,12 @@ def test_what_this_version_does_not_know_survives(model: tuple[Any, str]) -> Non
         (["ouz"], {}, ValueError, "ouz is not in graph .* nearest names: out"),
         (["out"], {"exclude": ["v3"]}, ValueError, "v3 is not in graph"),
         (["out"], {"variables": "v1"}, TypeError, "variables is a list"),
+        (["out"], {"variables": ["out"]}, ValueError, "out of graph .* is no variable but of type"),
+        (["out"], {"exclude": ["out"]}, ValueError, "out of graph .* is no variable but of type"),
+        ([1], {}, TypeError, "outputs is a list of names"),
+        (["out"], {"tags": "serve"}, TypeError, "tags is a list"),
+        (["out"], {"tags": ["serve"]}, ValueError, "this is a GraphDef"),
+        (["out"], {"durability": "ful"}, ValueError, "durability must be"),
     ],
 )
 def test_wrong_names(

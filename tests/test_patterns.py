@@ -32,6 +32,12 @@ def test_how_a_name_is_matched(patterns: Any, name: str, how: int) -> None:
     assert match(listed(patterns), name) == how
 
 
+@pytest.mark.parametrize("scope", ["conv*/", ["a", "conv?/"]])
+def test_a_scope_with_wildcards_matches_nothing_without_a_word(scope: Any) -> None:
+    with pytest.raises(ValueError, match=r"write 'conv[*?]/\*'"):
+        listed(scope)
+
+
 @pytest.mark.parametrize("wrong", [5, [5], [None]])
 def test_what_is_no_pattern_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError):
@@ -72,6 +78,7 @@ def test_what_a_name_becomes(rename: Any, name: str, new: str | None) -> None:
     ("rename", "error"),
     [
         ({"a/": "b"}, ValueError),
+        ({"a*/": "b*/"}, ValueError),
         ({"a": "b/"}, ValueError),
         ({"a": ""}, ValueError),
         ({"*/*": "*"}, ValueError),

@@ -66,6 +66,8 @@ def best_checkpoint(
     it cannot be told which run is meant; `FileNotFoundError` where there are no event files or no
     checkpoints at all; `DataLossError` for a damaged event file.
     """
+    if not isinstance(metric, str):
+        raise TypeError(f"metric is the tag of a scalar, not {metric!r}")
     if mode not in ("min", "max"):
         raise ValueError(f"mode is 'min' or 'max', not {mode!r}")
     folder = _paths.local(directory)
@@ -88,7 +90,8 @@ def best_checkpoint(
 def _metrics(folder: str) -> _Metrics:
     """The values of every tag, in every run, by step."""
     if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder", folder)
+        hint = " (this is a file: pass the folder it is in)" if os.path.exists(folder) else ""
+        raise FileNotFoundError(errno.ENOENT, f"there is no such folder{hint}", folder)
     found: _Metrics = {}
     has_files = False
     for parent, folders, _ in os.walk(folder):

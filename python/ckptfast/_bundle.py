@@ -226,8 +226,10 @@ class Reader(Mapping[str, "Array"]):
 
     def _missing(self, name: str, names: Collection[str] = ()) -> NotFoundError:
         near = functools.partial(difflib.get_close_matches, name, n=3, cutoff=0.6)
-        close = near(names) or near(self._names)
+        close = near(names) or near(other for other in self._names if other != name)
         hint = f"; nearest names: {', '.join(close)}" if close else ""
+        if name in self:
+            hint += "; there is such a key, but by= and moving_averages= ask for other names"
         message = f"Key {name} not found in checkpoint {self.prefix}{hint}"
         error = NotFoundError(message)
         _located(error, path=self.prefix, key=name)

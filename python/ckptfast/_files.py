@@ -21,8 +21,7 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
     and `ValueError`; the old file is then still there, unless only the last step (making the rename
     durable) failed.
     """
-    if durability not in ("full", "rename", "none"):
-        raise ValueError(f"durability must be 'full', 'rename' or 'none', not {durability!r}")
+    check_durability(durability)
     temporary = f"{path}.tmp{uuid.uuid4().hex}"
     try:
         with open(temporary, "xb") as file:
@@ -37,6 +36,21 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
         raise
     if durability == "full":
         _sync_directory(os.path.dirname(path) or ".")
+
+
+def check_target(path: str) -> None:
+    """Raise what writing a file at `path` would, but about `path`, and before any work."""
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "the output is a folder; pass a file in it", path)
+    if folder and not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder} for the output", path)
+
+
+def check_durability(durability: str) -> None:
+    """Raise `ValueError` for what is no `Durability`."""
+    if durability not in ("full", "rename", "none"):
+        raise ValueError(f"durability must be 'full', 'rename' or 'none', not {durability!r}")
 
 
 def _sync_directory(directory: str) -> None:

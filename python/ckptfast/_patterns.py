@@ -28,7 +28,10 @@ ROOT: Final = "/"
 
 
 def listed(patterns: Patterns | None) -> list[Pattern]:
-    """One pattern or several, as a list. `TypeError` for what is no pattern."""
+    """One pattern or several, as a list.
+
+    `TypeError` for what is no pattern, `ValueError` for a scope with wildcards.
+    """
     if patterns is None:
         return []
     several = [patterns] if isinstance(patterns, str | re.Pattern) else patterns
@@ -39,7 +42,18 @@ def listed(patterns: Patterns | None) -> list[Pattern]:
                 "names are chosen by strings, compiled regular expressions or functions, "
                 f"not {pattern!r}"
             )
+        if isinstance(pattern, str):
+            _check_scope(pattern)
     return found
+
+
+def _check_scope(pattern: str) -> None:
+    """A `*` in a scope is never what it looks like, and no name of TensorFlow's has one."""
+    if pattern.endswith("/") and ("*" in pattern or "?" in pattern):
+        raise ValueError(
+            f"{pattern!r} ends in '/' and so is a scope, in which '*' and '?' stand for themselves:"
+            f" write {pattern + '*'!r}"
+        )
 
 
 def match(patterns: Collection[Pattern], name: str) -> int:
@@ -118,6 +132,8 @@ class Renames:
 def _check(old: object, new: object) -> None:
     if not isinstance(old, str | re.Pattern) or not isinstance(new, str | None):
         raise TypeError(f"rename maps names to names or None, not {old!r} to {new!r}")
+    if isinstance(old, str):
+        _check_scope(old)
     if not isinstance(old, str) or new is None:
         return
     if old.endswith("/") != (new.endswith("/") or not new):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, overload
 
-from .. import _paths
+from .. import _files, _paths
 from .._bundle import open, while_replaced
 from .._files import Durability
 from .._warnings import warn
@@ -82,15 +82,20 @@ def freeze(
     Raises `NotFoundError` that lists all variables without a value, `UnsupportedError` that lists
     all whose type or shape differs, `ValueError` for names that are not in the graph and, before
     anything is read or written, for a result of 2 GiB or more, and `DataLossError` for damaged
-    values. Nodes that still want the handle of a variable, such as an assignment, are left as they
+    values; `FileNotFoundError` for a graph, a checkpoint or a folder of `output` that is not there.
+    Nodes that still want the handle of a variable, such as an assignment, are left as they
     are, with a warning: the graph cannot be imported with them.
     """
     wanted = _prepare.Wanted.of(outputs, variables, exclude, moving_averages=moving_averages)
+    _files.check_durability(durability)
     target = None if output is None else _paths.local(output)
+    if target is not None:
+        _files.check_target(target)
+    choice = None if tags is None else _prepare.listed("tags", tags)
 
     def run() -> bytes | FreezeReport:
         with open(path) as reader:
-            frozen = _prepare.prepare(_source.read(graph, tags), reader, wanted)
+            frozen = _prepare.prepare(_source.read(graph, choice), reader, wanted)
             if target is None:
                 result: bytes | FreezeReport = frozen.pieces.join(reader)
             else:

@@ -35,11 +35,11 @@ class Wanted(NamedTuple):
         moving_averages: bool,
     ) -> Wanted:
         """Checked arguments. Raises `TypeError` for one name where several belong."""
-        names = [_wires.node_of(name) for name in _listed("outputs", outputs)]
+        names = [_wires.node_of(name) for name in listed("outputs", outputs)]
         if not names:
             raise ValueError("outputs is empty; name the nodes whose values are wanted")
-        only = None if variables is None else frozenset(_listed("variables", variables))
-        but = frozenset(_listed("exclude", () if exclude is None else exclude))
+        only = None if variables is None else frozenset(listed("variables", variables))
+        but = frozenset(listed("exclude", () if exclude is None else exclude))
         return cls(names, only, but, moving_averages)
 
     def is_constant(self, name: str) -> bool:
@@ -116,10 +116,15 @@ def prepare(source: Source, reader: Reader, wanted: Wanted) -> Frozen:
     return Frozen(pieces, nodes, constants, variables, tuple(left))
 
 
-def _listed(argument: str, names: Iterable[str]) -> list[str]:
+def listed(argument: str, names: Iterable[str]) -> list[str]:
+    """Several names. Raises `TypeError` for one alone, and for what is no name."""
     if isinstance(names, str | bytes):
         raise TypeError(f"{argument} is a list of names, not one: {names!r}")
-    return list(names)
+    found = list(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"{argument} is a list of names, and this is none: {name!r}")
+    return found
 
 
 def _prune_nodes(source: Source, wanted: Wanted) -> None:
@@ -130,6 +135,12 @@ def _prune_nodes(source: Source, wanted: Wanted) -> None:
     for name in [*wanted.outputs, *named]:
         if name not in nodes:
             raise ValueError(_source.missing(source, name))
+    for name in named:
+        if nodes[name].op not in _savers.VARIABLES:
+            raise ValueError(
+                f"{name} of graph {source.name} is no variable but of type {nodes[name].op}: "
+                "variables= and exclude= are names of variables"
+            )
     kept = _prune.reachable(nodes, wanted.outputs)
     del nodes
     _prune.keep_nodes(graph_def, kept)

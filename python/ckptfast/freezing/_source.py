@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -57,6 +58,10 @@ def read(graph: Any, tags: Iterable[str] | None = None) -> Source:
         message = _protos.message(kind)
         parsed = message.FromString(graph.SerializeToString())
         return _of_message(kind, parsed, f"the given {kind}", tags)
+    if not isinstance(graph, str | bytes | os.PathLike):
+        raise TypeError(
+            f"graph is a path, a message that holds a graph or a tf.Graph, not {graph!r}"
+        )
     path = _file(_paths.local(graph))
     with open(path, "rb") as file:
         content = file.read()
@@ -66,6 +71,11 @@ def read(graph: Any, tags: Iterable[str] | None = None) -> Source:
 
 def _file(path: str) -> str:
     """The file of a graph, also for the folder of a SavedModel."""
+    if not os.path.exists(path):
+        others = (os.path.splitext(path)[0] + ".meta", f"{path}.meta")
+        near = [other for other in others if os.path.isfile(other)]
+        hint = f"; did you mean {near[-1]}?" if near else ""
+        raise FileNotFoundError(errno.ENOENT, f"there is no such graph{hint}", path)
     if not os.path.isdir(path):
         return path
     for name in _paths.SAVED_MODEL_FILES:
@@ -121,10 +131,12 @@ def _is_plausible(kind: str, message: Any) -> bool:
 
 
 def _of_message(kind: str, message: Any, name: str, tags: Iterable[str] | None) -> Source:
-    if kind == "GraphDef":
-        return Source(name, message, None, {}, ())
     if kind == "SavedModel":
         message = _tagged(message, name, tags)
+    elif tags is not None:
+        raise ValueError(f"{name}: tags= chooses a graph of a SavedModel, and this is a {kind}")
+    if kind == "GraphDef":
+        return Source(name, message, None, {}, ())
     outputs = dict.fromkeys(
         info.name
         for signature in message.signature_def.values()

@@ -146,8 +146,11 @@ def error_of(
         return None
     absent = bool(result.missing or result.ambiguous)
     head = f"{len(lines)} of the variables cannot be restored from {reader.prefix}:"
+    options = ['on_missing="skip"'] * absent
+    options += ['on_mismatch="skip"'] * bool(result.mismatched)
     tail = (
-        "Nothing was assigned. strict=False restores the variables that fit; "
+        f"Nothing was assigned. {' and '.join(options)} (strict=False stands for it where no other "
+        "value is given) restores the variables that fit; "
         "rename={name in the checkpoint: name of the variable} says which tensor goes where."
     )
     kind = NotFoundError if absent else InvalidArgumentError

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
+from .. import _patterns
 from .._bundle import Backend, Reader, open_private, while_replaced
 from .._patterns import Patterns, Rename
-from ..errors import CheckpointError
+from ..errors import CheckpointError, NotFoundError, _located
 from . import _apply, _choice, _eager, _initial, _plan, _session
 from ._errors import combined
 from ._names import Names, NewNames
@@ -172,8 +174,25 @@ def _names(
         return Names(reader)
     names = NewNames(reader, rename, moving_averages=moving_averages)
     if names.unused and policy.missing == "error":
-        raise reader._missing(names.unused[0])
+        raise _unmatched(reader, names.unused)
     return names
+
+
+def _unmatched(reader: Reader, entries: Sequence[str]) -> NotFoundError:
+    """The error for entries of a renaming that match nothing in the checkpoint."""
+    names = [name for name in reader if name]
+    scopes = {name[: found.end()] for name in names for found in re.finditer("/", name)}
+    lines = "".join(
+        f"\n  {entry}{_patterns.near(entry, scopes if entry.endswith('/') else names)}"
+        for entry in entries
+    )
+    error = NotFoundError(
+        f"rename: {reader.prefix} has nothing of the name{'s' * (len(entries) > 1)}:{lines}\n"
+        "Nothing was assigned. rename={name in the checkpoint: name of the variable}; with "
+        'on_missing="skip" or "initialize" such entries are passed over.'
+    )
+    _located(error, path=reader.prefix, key=entries[0])
+    return error
 
 
 def _names_of(targets: Iterable[Target]) -> tuple[str, ...]:

@@ -227,6 +227,13 @@ def test_a_head_refuses_what_it_cannot_be_put_on(v1: Any) -> None:
     v1.placeholder(v1.float32, [None, 5], name="features")
     with pytest.raises(ValueError, match="int32"):
         ckptfast.finetune.replace_head(graph, "ids", 2)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        ckptfast.finetune.replace_head(graph, "features", 0)
+    with v1.Graph().as_default() as other, pytest.raises(ValueError, match="of another graph"):
+        ckptfast.finetune.replace_head(other, graph.get_tensor_by_name("features:0"), 2)
+    assert not other.get_operations()
+    with v1.Session(graph=graph) as session, pytest.raises(TypeError, match=r"is a tf\.Graph"):
+        ckptfast.finetune.replace_head(session, "features", 2)
     ckptfast.finetune.replace_head(graph, "features", 2)
     with pytest.raises(ValueError, match="head/kernel already"):
         ckptfast.finetune.replace_head(graph, "features", 2)

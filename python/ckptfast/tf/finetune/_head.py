@@ -49,10 +49,16 @@ def replace_head(
         ...     saver.restore(session, "vgg")
         ...     ckptfast.finetune.initialize_uninitialized(session)
 
-    Raises `ValueError` for a name that is not in the graph, a shape that does not say how many
+    Raises `ValueError` for a tensor that is not in the graph, a shape that does not say how many
     features there are, and a scope that is taken.
     """
+    if not isinstance(graph, tf.Graph):
+        raise TypeError(f"graph is a tf.Graph, not {graph!r}")
+    if units < 1:
+        raise ValueError(f"units is the number of outputs, at least 1, not {units}")
     features = tensor_of(graph, feature_tensor)
+    if features.graph is not graph:
+        raise ValueError(f"{features.name} is a tensor of another graph than the given one")
     if not features.dtype.is_floating:
         raise ValueError(f"{features.name} is {features.dtype.name}: no layer can be put on it")
     shape = features.shape

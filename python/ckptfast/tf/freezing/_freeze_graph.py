@@ -8,11 +8,11 @@ import tensorflow as tf
 from tensorflow.python.tools import freeze_graph as tools
 from tensorflow.python.tools import saved_model_utils
 
-from ... import _paths, _remote, _stats
+from ... import _files, _paths, _remote, _stats
 from ..._bundle import open, while_replaced
 from ..._checkpoints import checkpoint_exists
 from ...errors import CheckpointError
-from ...freezing import _prepare, _source
+from ...freezing import _prepare, _savers, _source
 from .._errors import combined
 
 _V2 = 2  # SaverDef.V2
@@ -85,6 +85,8 @@ def freeze_graph(
         for node in meta_graph.graph_def.node:
             node.device = ""
     names = {node.name for node in meta_graph.graph_def.node}
+    # TensorFlow passes over what is no variable.
+    variables = {node.name for node in meta_graph.graph_def.node if node.op in _savers.VARIABLES}
     outputs = _split(output_node_names)
     for name in outputs:
         if name not in names:
@@ -92,8 +94,8 @@ def freeze_graph(
     whitelist, denylist = _split(variable_names_whitelist), _split(variable_names_denylist)
     wanted = _prepare.Wanted.of(
         outputs,
-        names.intersection(whitelist) if whitelist else None,
-        names.intersection(denylist),
+        variables.intersection(whitelist) if whitelist else None,
+        variables.intersection(denylist),
         moving_averages=False,
     )
     path = input_saved_model_dir if input_saved_model_dir else input_checkpoint
@@ -104,6 +106,8 @@ def freeze_graph(
 
 
 def _frozen(meta_graph: Any, path: Any, wanted: _prepare.Wanted, output: str) -> Any:
+    if output and not _remote.is_remote(output):
+        _files.check_target(_paths.local(output))
     with open(path) as reader:
         frozen = _prepare.prepare(_source.read(meta_graph), reader, wanted)
         content = frozen.pieces.join(reader)
