@@ -149,6 +149,11 @@ def test_an_include_that_matches_nothing_is_no_empty_restore(tf: ModuleType, pat
         model.restore(path, include=":slots")
 
 
+def test_a_mistyped_word_excludes_nothing(tf: ModuleType, path: str) -> None:
+    with pytest.raises(ValueError, match="the word ':slots', and not ':slot'"):
+        Model("resource", SHAPES).restore(path, exclude=["step", ":slot"])
+
+
 # ------------------------------------------------------------------------------------- rename
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from .. import _dtypes, _moving_averages
+from .. import _dtypes, _moving_averages, _patterns
 from .._bundle import Reader
 from ..errors import CheckpointError, NotFoundError, UnsupportedError, _located
 from . import _protos, _savers
@@ -64,10 +63,6 @@ class Matcher:
             if key is not None:
                 return self._checked(node, Place(key, place.box))
         return None
-
-    def nearest(self, node: Any) -> list[str]:
-        """Keys of the checkpoint that look like the variable's name."""
-        return difflib.get_close_matches(node.name, self.reader, n=3, cutoff=0.6)
 
     def _candidates(self, node: Any) -> Iterator[Place]:
         """Where a variable's value may be, the best first."""
@@ -152,8 +147,7 @@ def match(nodes: Iterable[Any], matcher: Matcher) -> list[Constant]:
             unfit.append(f"{node.name}: {error}")
             continue
         if constant is None:
-            near = matcher.nearest(node)
-            missing.append(node.name + (f" (nearest: {', '.join(near)})" if near else ""))
+            missing.append(node.name + _patterns.near(node.name, reader))
         else:
             found.append(constant)
     if missing:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .. import _patterns
 from ..errors import CheckpointError, MismatchError, NotFoundError, _located
 
 _SHOWN = 5
@@ -119,8 +119,7 @@ def error_of(
 
 def _complaints(misfits: Misfits, unused: Sequence[str]) -> Iterator[str]:
     for number, name in enumerate(misfits.missing):
-        near = difflib.get_close_matches(name, unused, n=3) if number < _HINTS else []
-        hint = f" (nearest: {', '.join(near)})" if near else ""
+        hint = _patterns.near(name, unused) if number < _HINTS else ""
         yield f"{name}: not in the checkpoint{hint}"
     for name, keys in misfits.ambiguous.items():
         yield f"{name}: several tensors have that name: {', '.join(keys)}"

@@ -29,16 +29,16 @@ def apply(
         matches = [*plan.matches, *plan.corners]
         return (_eager.assign(reader, matches, verify=verify) if matches else 0), []
     if not plan.grown and not initialize:
-        return _assign_all(session, reader, plan.matches, verify=verify), []
+        return _assign_planned(session, reader, plan.matches, verify=verify), []
     handles = [target.sink for target in plan.grown]
     empty = set(map(id, _initial.without_value(session, handles)))
     new = [target for target in plan.grown if id(target.sink) in empty]
     new += [target for target in initialize if target not in new]
     ops = _initializers(session.graph, new)
     _prepare(session, reader, plan.corners, verify=verify)
-    total = _assign_all(session, reader, plan.matches, verify=verify)
+    total = _assign_planned(session, reader, plan.matches, verify=verify)
     _initial.initialize(session, [target.sink for target in new], ops)
-    return total + _assign_all(session, reader, plan.corners, verify=verify), new
+    return total + _assign_planned(session, reader, plan.corners, verify=verify), new
 
 
 def _initializers(graph: Any, targets: Sequence[Target]) -> dict[int, Any]:
@@ -63,18 +63,28 @@ def _prepare(session: Any, reader: Reader, matches: Sequence[Match], *, verify: 
         _values.verify(reader, [source for match in matches for source in match.sources])
 
 
-def _assign_all(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
+def _assign_planned(session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool) -> int:
     if not matches:
         return 0
     if _session.is_remote(session):
         return _assign_remote(session, reader, matches, verify=verify)
+    return assign(session, reader, matches, verify=verify, local=True)
+
+
+def assign(
+    session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool, local: bool
+) -> int:
+    """Assign values by feeds, and by TensorFlow's operations those that cannot be fed.
+
+    `local`: the session is one of this process. Returns the number of bytes.
+    """
     opaque = [match for match in matches if _values.has_variant(match)]
     fed = [match for match in matches if not _values.has_variant(match)]
     if opaque:
         _tensorflow_ops.prepare(session.graph, opaque)
         if verify:
             _values.verify(reader, [source for match in opaque for source in match.sources])
-    total = _assign.assign(session, reader, fed, verify=verify) if fed else 0
+    total = _assign.assign(session, reader, fed, verify=verify, local=local) if fed else 0
     if opaque:
         total += _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
     return total

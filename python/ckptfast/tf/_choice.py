@@ -32,6 +32,9 @@ def choose(
     names = list(dict.fromkeys(part.name for target in targets for part in target.parts))
     wanted, refused = _patterns.listed(include), _patterns.listed(exclude)
     _check(wanted, names, given=include is not None)
+    for word in refused:
+        if isinstance(word, str) and word.startswith(":") and word != _slots.WORD:
+            raise ValueError(f"exclude knows the word {_slots.WORD!r}, and not {word!r}")
     slots = _slots.slots(names) if _slots.WORD in refused else set()
     left: dict[str, str] = {}
     for name in names:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .. import _dtypes, _object_graph
+from .. import _dtypes, _object_graph, _patterns
 from .._bundle import Reader
 from ..errors import CheckpointError, NotFoundError, _located
 from . import _corners
@@ -162,8 +161,7 @@ def error_of(
 
 def _complaints(reader: Reader, result: Plan) -> Iterator[str]:
     for number, name in enumerate(result.missing):
-        near = difflib.get_close_matches(name, reader, n=3) if number < _HINTS else []
-        hint = f" (nearest: {', '.join(near)})" if near else ""
+        hint = _patterns.near(name, reader) if number < _HINTS else ""
         yield f"{name}: not in the checkpoint{hint}"
     for name, keys in result.ambiguous.items():
         yield f"{name}: several objects of that name were saved: {', '.join(keys)}"

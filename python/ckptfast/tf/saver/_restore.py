@@ -12,14 +12,13 @@ from tensorflow.python.training.saving.saveable_object import SaveableObject
 from ... import _dtypes, _object_graph
 from ..._bundle import Reader
 from .. import (
-    _assign,
+    _apply,
     _eager,
     _plan,
     _session,
     _sites,
     _targets,
     _tensorflow_ops,
-    _values,
 )
 from .._plan import Match, Plan, Source
 from .._targets import Target
@@ -76,22 +75,10 @@ def restore(
         at = in_slots[id(match.target.sink)]
         arrays[at] = _reshaped(reader, match, array) if reshape else array
     # The others first: their bytes are checked before anything is assigned.
-    _assign_others(session, reader, others, verify=options.verify)
+    is_local = not _session.is_remote(session)
+    _apply.assign(session, reader, others, verify=options.verify, local=is_local)
     if quick and snapshots.slots is not None:
         snapshots.slots.assign(session, snapshots.layout, devices, arrays)
-
-
-def _assign_others(session: Any, reader: Reader, matches: list[Match], *, verify: bool) -> None:
-    opaque = [match for match in matches if _values.has_variant(match)]
-    fed = [match for match in matches if not _values.has_variant(match)]
-    if opaque:
-        _tensorflow_ops.prepare(session.graph, opaque)
-        if verify:
-            _values.verify(reader, [source for match in opaque for source in match.sources])
-    if fed:
-        _assign.assign(session, reader, fed, verify=verify, local=not _session.is_remote(session))
-    if opaque:
-        _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
 
 
 def _matches(
