@@ -223,6 +223,16 @@ def test_wrong_names(
         ckptfast.freeze(*model, outputs, **options)
 
 
+def test_a_graph_with_loose_ends_freezes_to_one_that_cannot_be_imported(
+    model: tuple[Any, str],
+) -> None:
+    graph_def, prefix = model
+    graph_def.node.add(name="loose", op="NoOp", input=["out", "^gone"])
+    with pytest.raises(ValueError, match=r"loose takes \^gone, and \^gone is not in graph"):
+        ckptfast.freeze(graph_def, prefix, ["loose"])
+    assert ckptfast.freeze(graph_def, prefix, ["out"])
+
+
 def test_every_variable_without_a_value_is_listed(tmp_path: Path) -> None:
     graph_def = graph({"v1": (2,), "v2": (3,), "v4": ()})
     graph_def.node.add(name="all", op="NoOp", input=["^out", "^v4/read"])

@@ -142,6 +142,10 @@ def _prune_nodes(source: Source, wanted: Wanted) -> None:
                 "variables= and exclude= are names of variables"
             )
     kept = _prune.reachable(nodes, wanted.outputs)
+    for name in kept & nodes.keys():
+        for text in nodes[name].input:
+            if _wires.node_of(text) not in nodes:
+                raise ValueError(f"{name} takes {text}, and {_source.missing(source, text)}")
     del nodes
     _prune.keep_nodes(graph_def, kept)
     _prune.keep_functions(graph_def, _prune.used_functions(graph_def))
