@@ -93,3 +93,14 @@ def test_tensors_arrive_on_a_gpu(tf: ModuleType, tmp_path: Path) -> None:
     tensor = load_tensors(path, device="/GPU:0")["a"]
     assert tensor.device.endswith("GPU:0")
     assert tensor.numpy().tolist() == np.arange(1000.0).tolist()
+
+
+def test_a_device_that_is_not_there_becomes_the_cpu(tf: ModuleType, tmp_path: Path) -> None:
+    from ckptfast.tf.objects import load_tensors
+
+    path = ckptfast.save(tmp_path / "c", {"a": np.zeros(3), "b": np.zeros(3)})
+    for device in ("/CPU:77", lambda name: "/GPU:77" if name == "b" else None):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"there is no device '/.PU:77'"):
+            load_tensors(path, device=device)
+    for device in ("CPU", "/cpu:0", "/job:localhost/replica:0/task:0/device:CPU:0"):
+        assert list(load_tensors(path, device=device)) == ["a", "b"]

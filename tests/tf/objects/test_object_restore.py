@@ -152,6 +152,9 @@ def test_a_path_without_files_says_what_may_be_missing(
         checkpoint.restore(str(tmp_path / "nothing"))
     with pytest.raises(tf.errors.NotFoundError, match="Failed to find any matching files"):
         checkpoint.read(str(tmp_path / "nothing"))
+    for method in (checkpoint.restore, checkpoint.read):
+        with pytest.raises(tf.errors.NotFoundError, match="Failed to find any matching files"):
+            method("")
 
 
 def test_a_directory_is_not_a_prefix(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:

@@ -268,3 +268,18 @@ def test_files_cross_between_processes(
     )
     here(root).restore(f"{prefix}-1").assert_consumed()
     assert_same(values(root), values(net(tf, 9)))
+
+
+def test_what_was_configured_is_for_savers_only(tf: ModuleType, tmp_path: Path) -> None:
+    checkpoint = ckptfast.Checkpoint(v=tf.Variable(b"x"), w=tf.Variable([1.0, 2.0]))
+    offsets = []
+    try:
+        for align in (1, 64):
+            ckptfast.configure(align=align)
+            path = checkpoint.write(str(tmp_path / f"m{align}"))
+            with ckptfast.open(path) as reader:
+                offsets.append(reader.info("w/.ATTRIBUTES/VARIABLE_VALUE").offset)
+    finally:
+        ckptfast.configure(align=64)
+    assert offsets[0] % 64 != 0
+    assert offsets[1] % 64 == 0

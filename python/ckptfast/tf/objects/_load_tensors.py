@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from ..._checkpoint_reader import _reading
 from ..._load import _select
@@ -38,7 +39,7 @@ def load_tensors(
 
     `path` is a prefix or anything else that `ckptfast.open` takes, except a directory. Raises
     `ckptfast.NotFoundError` for a name that is not there, `ckptfast.DataLossError` for damage (both
-    are TensorFlow's too), and what `tf.device` raises for a device that does not exist.
+    are TensorFlow's too), and `tf.errors.InvalidArgumentError` for a device that is not there.
     """
     if max_inflight_bytes < 1:
         raise ValueError(f"max_inflight_bytes is at least 1, not {max_inflight_bytes}")
@@ -47,6 +48,7 @@ def load_tensors(
     with _reading():
         chosen = list(reader) if names is None else _select(reader, _listed(names))
     devices = {name: (device(name) if callable(device) else device) or "" for name in chosen}
+    _check(devices.values())
     here = [name for name in chosen if devices[name].strip("/") in _HOST]
     found = dict(zip(here, source.tensors(here), strict=True))
     away = [name for name in chosen if name not in found]
@@ -56,6 +58,20 @@ def load_tensors(
             with tf.device(devices[name]):
                 found[name] = tf.identity(tensor)
     return {name: found[name] for name in chosen}
+
+
+def _check(devices: Iterable[str]) -> None:
+    """Refuse devices that are not there: `tf.device` would take another one without a word."""
+    eager = context.context()
+    eager.ensure_initialized()
+    there = [tf.DeviceSpec.from_string(name) for name in eager.devices()]
+    for device in set(devices):
+        wanted = tf.DeviceSpec.from_string(device)
+        if not any(spec.make_merged_spec(wanted) == spec for spec in there):
+            names = ", ".join(spec.to_string() for spec in there)
+            raise tf.errors.InvalidArgumentError(
+                None, None, f"there is no device {device!r}; there are {names}"
+            )
 
 
 def _listed(names: str | Iterable[str]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from .._targets import Part
 from .._tensorflow_ops import _path
 from ..saver import _config
 
+_NO_FILES = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
 _DLPACK = {_dtypes.number(name): element for name, element in _eager._DLPACK.items()}
 
 
@@ -148,10 +150,15 @@ def _type_string(number: int) -> str:
 
 
 def _refuse_directory(path: AnyPath) -> None:
-    """TensorFlow takes a prefix here, and says so of a directory; a guess would be no help."""
+    """TensorFlow takes a prefix here, and says so of a directory; a guess would be no help.
+
+    An empty path is a prefix without files.
+    """
     if _remote.is_remote(path):
         return
     path = os.fsdecode(path)
+    if not path:
+        raise _errors.combined(FileNotFoundError(errno.ENOENT, _NO_FILES, path))
     if os.path.isdir(path) and not os.path.exists(f"{path}.index"):
         error = DataLossError(
             f"Unable to open table file {path}: FAILED_PRECONDITION: {path}; Is a directory"

@@ -66,6 +66,9 @@ def configure(
 ) -> None:
     """Set the defaults of every `ckptfast.Saver` made from now on; what is not passed stays.
 
+    `Checkpoint`, `CheckpointManager`, `load_tensors` and what `install()` replaces go by them too,
+    at every save and restore.
+
     - `durability`: "full" (the default) returns when data, index and state file are on disk, in
       that order; "rename" flushes files before they are renamed, and leaves directories to the
       file system; "none" flushes nothing, as TensorFlow does. See `ckptfast.save`.
