@@ -200,3 +200,21 @@ def test_a_scope_to_go_on_with(Saver: Any, v1: Any) -> None:
     assert names == ["mine/restore_all", "outer/mine/restore_all"]
     with pytest.raises(ValueError, match="'a b' is not a valid"):
         Saver(name="a b")
+
+
+def test_a_subclass_overwrites_what_we_keep(Saver: Any, v1: Any, here: Any) -> None:
+    class Mine(Saver):  # type: ignore[misc]
+        def __init__(self, folder: str) -> None:
+            super().__init__()
+            self._graph = self._options = self._scope = self._path = self._prefix = folder
+            self._file = self._form = self._session = self._state = self._targets = folder
+
+    a = v1.get_variable("a", initializer=[1.0, 2.0])
+    saver = Mine("mine")
+    with v1.Session() as session:
+        session.run(a.initializer)
+        prefix = saver.save(session, "./m")
+        session.run(a.assign([0.0, 0.0]))
+        saver.restore(session, prefix)
+        assert session.run(a).tolist() == [1.0, 2.0]
+    assert saver.saver_def.restore_op_name == "save/restore_all"

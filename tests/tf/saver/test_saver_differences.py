@@ -182,10 +182,10 @@ def test_defaults_are_configured(FastSaver: Any, session: Any, here: Path) -> No
 
     configure(align=1, durability="none")
     try:
-        assert FastSaver()._options.align == 1
-        assert FastSaver(align=128)._options.align == 128
+        assert FastSaver()._file_options.align == 1
+        assert FastSaver(align=128)._file_options.align == 128
         configure(align=64)
-        assert FastSaver()._options.durability == "none"
+        assert FastSaver()._file_options.durability == "none"
     finally:
         configure(align=64, durability="full")
     for wrong in ({"align": 3}, {"durability": "some"}, {"compat": "v1"}, {"verify": "no"}):

@@ -85,7 +85,7 @@ def export(
         if saver is not None:
             found = _savers.definition(saver)
             saver_def = found.saver_def
-            if found.nodes and saver._graph is graph:
+            if found.nodes and saver._target_graph is graph:
                 nodes += found.nodes
         if definitions:
             # Asked by TensorFlow's exporter, these savers would add their nodes to the live graph.

@@ -44,5 +44,5 @@ def definition(saver: Any) -> StandardNodes:
                 "restore_sequentially": saver._restore_sequentially,
                 "filename": saver._filename,
             }
-            _made[saver] = _standard_nodes.build(builder, saver._scope, targets, arguments)
+            _made[saver] = _standard_nodes.build(builder, saver._node_scope, targets, arguments)
         return _made[saver]

@@ -89,13 +89,13 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         self._is_built: bool
         self._is_empty: bool | None
         self._last_checkpoints: list[tuple[str, float]]
-        self._options = _config.options(durability, align, verify, copy, compat)
+        self._file_options = _config.options(durability, align, verify, copy, compat)
         self._delete_all_excess = delete_all_excess
         self._is_foreign = False  # a `SaverDef` whose nodes do what only they know
-        self._graph: Any = None
-        self._scope: str | None = None
+        self._target_graph: Any = None
+        self._node_scope: str | None = None
         self._snapshots: Snapshots | None = None
-        self._form: _write.Form | None = None
+        self._stored_form: _write.Form | None = None
         self._definition: Any = None  # TensorFlow's, whose nodes are in the graph
         self._shown: Any = None  # one without nodes, that somebody may have changed
         self._on_demand = False  # while TensorFlow's constructor looks at `saver_def`
@@ -127,7 +127,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         In a finalized graph it names the nodes that an exported meta graph has.
         """
         if self._definition is None and self._on_demand and self._snapshots is not None:
-            if self._graph.finalized:
+            if self._target_graph.finalized:
                 self._shown = _savers.definition(self).saver_def
                 return self._shown
             self._definition = _standard.build(self)
@@ -145,7 +145,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
     def build(self) -> None:
         """Make TensorFlow's save and restore nodes, and take the variables if that was deferred."""
         super().build()
-        if self._on_demand and self._snapshots is not None and not self._graph.finalized:
+        if self._on_demand and self._snapshots is not None and not self._target_graph.finalized:
             self._definition = self.saver_def
 
     @staticmethod
@@ -178,17 +178,17 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             targets = _wanted.targets(self._var_list)
             if self._sharded:
                 _wanted.by_device(targets)  # complains as TensorFlow does
-            self._take(tf.compat.v1.get_default_graph(), targets)
+            self._take_targets(tf.compat.v1.get_default_graph(), targets)
         hours = float(numpy.float32(self._keep_checkpoint_every_n_hours))  # the field of SaverDef
         self._next_checkpoint_time = time.time() + hours * 3600
 
-    def _take(self, graph: Any, targets: list[Target]) -> None:
+    def _take_targets(self, graph: Any, targets: list[Target]) -> None:
         """Save and restore `targets` of `graph` from now on."""
-        self._graph = graph
+        self._target_graph = graph
         if self._definition is None:
-            self._scope = _standard.reserve(graph, self._name)
+            self._node_scope = _standard.reserve(graph, self._name)
         self._snapshots = Snapshots(graph, targets)
-        self._form = _write.Form(targets)
+        self._stored_form = _write.Form(targets)
         _restore.prepare(graph, targets)
 
     # -------------------------------------------------------------------------------- list
@@ -262,7 +262,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if os.path.split(latest_filename)[0]:
             raise ValueError("'latest_filename' must not contain path components")
         save_path = text.as_str(save_path)
-        file = self._file(sess, save_path, global_step, latest_filename)
+        file = self._prefix_of(sess, save_path, global_step, latest_filename)
         if not eager and not isinstance(sess, session_module.SessionInterface):
             raise TypeError(f"'sess' must be a Session; {sess}")
         session = None if eager else _session_of(sess)
@@ -285,7 +285,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             _metrics.size(saved)
         return saved
 
-    def _file(self, sess: Any, save_path: str, global_step: Any, latest_filename: str) -> str:
+    def _prefix_of(self, sess: Any, save_path: str, global_step: Any, latest_filename: str) -> str:
         """The prefix to write: `save_path` and the step."""
         if global_step is None:
             if os.path.basename(save_path) == latest_filename and not self._sharded:
@@ -313,10 +313,10 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             values = _eager_values.take(targets)
             self._definition = _eager_definition(self, file)
         else:
-            assert self._snapshots is not None and self._form is not None
-            form = self._form
+            assert self._snapshots is not None and self._stored_form is not None
+            form = self._stored_form
             values = self._snapshots.take(session)
-        _write.write(file, form, values, self._options, sharded=self._is_sharded())
+        _write.write(file, form, values, self._file_options, sharded=self._is_sharded())
         return file
 
     def _write_state(
@@ -329,7 +329,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             self.last_checkpoints,
             latest_filename,
             relative=self._save_relative_paths,
-            durability=self._options.durability,
+            durability=self._file_options.durability,
         )
         self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
 
@@ -388,7 +388,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         _metrics.restored(begin)
 
     def _restore_values(self, session: Any, path: str) -> None:
-        options = self._options
+        options = self._file_options
         with _open(path, options) as reader:
             if session is None:
                 targets = self._eager_targets()
@@ -417,10 +417,10 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if self._snapshots is None and not self._adopt(session.graph):
             return "saver from a SaverDef"
         assert self._snapshots is not None
-        if session.graph is not self._graph:
+        if session.graph is not self._target_graph:
             return "saver of another graph"
         if _session.is_remote(session):
-            if self._definition is not None or not self._graph.finalized:
+            if self._definition is not None or not self._target_graph.finalized:
                 return "remote session"
             _stats.count_fallback("remote session, finalized graph")  # values travel as messages
         if not saving and self._reshape:
@@ -437,7 +437,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if targets is None:
             self._is_foreign = True
             return False
-        self._take(graph, targets)
+        self._take_targets(graph, targets)
         return True
 
     def _is_sharded(self) -> bool:

@@ -19,14 +19,14 @@ def build(saver: Any) -> Any:
     Raises `RuntimeError` if the graph is finalized.
     """
     builder = saver._builder or stock.BulkSaverBuilder(saver._write_version)
-    with saver._graph.as_default(), saver._graph.control_dependencies(None):
+    with saver._target_graph.as_default(), saver._target_graph.control_dependencies(None):
         return builder._build_internal(
             saver._var_list,
             reshape=saver._reshape,
             sharded=saver._sharded,
             max_to_keep=saver._max_to_keep,
             keep_checkpoint_every_n_hours=saver._keep_checkpoint_every_n_hours,
-            name=f"{saver._scope}/",
+            name=f"{saver._node_scope}/",
             restore_sequentially=saver._restore_sequentially,
             filename=saver._filename,
             build_save=True,
