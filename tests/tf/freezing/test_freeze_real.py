@@ -19,12 +19,17 @@ v1 = tf.compat.v1
 SIGNATURES = (
     ("dice-game-savedmodel-2024/policy", "action"),
     ("onnx-tf2onnx-regression/saved_model", "serving_default"),
+    ("serving-saved-models/saved_model_counter/00000123", "get_counter"),
+    ("serving-saved-models/saved_model_half_plus_two_2_versions/00000123", "classify_x2_to_y3"),
+    ("serving-saved-models/saved_model_half_plus_two_cpu/00000123", "serving_default"),
+    ("serving-saved-models/saved_model_half_plus_two_mlmd/00000123", "regress_x2_to_y3"),
     ("serving-saved-models/saved_model_half_plus_three/00000123", "serving_default"),
     ("serving-saved-models/saved_model_half_plus_two_2_versions/00000124", "regress_x2_to_y3"),
     ("serving-saved-models/saved_model_half_plus_two_mkl/00000123", "serving_default"),
     ("serving-saved-models/saved_model_half_plus_two_tf2_cpu/00000123", "serving_default"),
     ("tf-cc-saved-models/VarsAndArithmeticObjectGraph", "serving_default"),
     ("tf-cc-saved-models/chunked_saved_model/non_chunked_model", "serving_default"),
+    ("tf-cc-saved-models/half_plus_two_v2/00000123", "serving_default"),
     ("tf-cc-saved-models/half_plus_two_pbtxt/00000123", "serving_default"),
     ("tf-cc-saved-models/x_plus_y_v2_debuginfo", "serving_default"),
 )
