@@ -279,6 +279,20 @@ def test_parts_of_a_partitioned_variable_without_a_saver(tmp_path: Path) -> None
         np.testing.assert_array_equal(found, rows)
 
 
+@pytest.mark.parametrize("count", [1 << 40, -1])
+def test_a_constant_that_claims_a_trillion_names(model: tuple[Any, str], count: int) -> None:
+    """Equal names at its end may be left out, so a few bytes could ask for terabytes."""
+    graph_def, prefix = model
+    for name in ("save/names", "save/specs"):
+        constant = graph_def.node.add(name=name, op="Const")
+        constant.attr["value"].tensor.string_val.append(b"v1")
+        constant.attr["value"].tensor.tensor_shape.dim.add(size=count)
+    graph_def.node.add(name="save", op="RestoreV2", input=["prefix", "save/names", "save/specs"])
+    graph_def.node.add(name="assign", op="AssignVariableOp", input=["v1", "save"])
+    frozen = tensors(ckptfast.freeze(graph_def, prefix, ["out"]))
+    assert np.frombuffer(frozen["v1"].tensor_content, np.float32).tolist() == [1, 2]
+
+
 def test_two_gib_are_refused_before_any_work(tmp_path: Path) -> None:
     rows = 1 << 29
     prefix = tmp_path / "huge"

@@ -18,6 +18,8 @@ _CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 _BETWEEN: Final = ("Identity", "Reshape", "ReadVariableOp", "Cast")
 _RESTORES: Final = ("RestoreV2", "RestoreSlice", "Restore")
 _ASSIGNS: Final = ("Assign", "AssignVariableOp")
+# Elements in a constant of names: a shape that says more is not to be believed.
+_MOST_TEXTS: Final = 1_000_000
 _COLLECTIONS: Final = (
     "variables",
     "trainable_variables",
@@ -78,6 +80,8 @@ class _Scope:
         count = 1
         for dim in tensor.tensor_shape.dim:
             count *= dim.size
+        if not len(values) <= count <= _MOST_TEXTS:
+            return None
         # Equal elements at the end may be left out.
         return values + values[-1:] * (count - len(values))
 
