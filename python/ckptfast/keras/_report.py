@@ -6,28 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .. import _patterns
+from .._report import Mismatch, some
 from ..errors import CheckpointError, MismatchError, NotFoundError, _located
 
-_SHOWN = 5
 _HINTS = 10
 """Missing names that get a list of nearest keys; finding those takes a while in a long index."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """A variable whose tensor in the checkpoint is not of its kind.
-
-    `variable` and `stored` describe both sides where they differ: "float32" and "float64", or
-    "(3, 4)" and "(3, 5)".
-    """
-
-    name: str
-    key: str
-    variable: str
-    stored: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.variable} here, {self.stored} in the checkpoint ({self.key})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +45,11 @@ class WeightsReport:
         size = f"{self.nbytes / 2**20:,.1f} MiB in {self.seconds:.3f} s, by {self.matched_by}"
         rows = [
             ("loaded", len(self.loaded), size),
-            ("missing", len(self.missing), _some(self.missing)),
-            ("mismatched", len(self.mismatched), _some([item.name for item in self.mismatched])),
-            ("unexpected", len(self.unexpected), _some(self.unexpected)),
-            ("kept", len(self.kept), _some(self.kept)),
-            ("unbuilt", len(self.unbuilt), _some(self.unbuilt)),
+            ("missing", len(self.missing), some(self.missing)),
+            ("mismatched", len(self.mismatched), some([item.name for item in self.mismatched])),
+            ("unexpected", len(self.unexpected), some(self.unexpected)),
+            ("kept", len(self.kept), some(self.kept)),
+            ("unbuilt", len(self.unbuilt), some(self.unbuilt)),
         ]
         lines = [
             f"{name:<10} {count:>7,}  {note}".rstrip()
@@ -74,11 +57,6 @@ class WeightsReport:
             if count or name not in ("kept", "unbuilt")
         ]
         return "\n".join([self.path, *lines])
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 @dataclass(slots=True)
@@ -108,7 +86,7 @@ def error_of(
     if with_optimizer:
         tail += " optimizer=False leaves the optimizer as it is."
     if unused:
-        tail = f"Of the checkpoint were left over: {_some(unused)}.\n{tail}"
+        tail = f"Of the checkpoint were left over: {some(unused)}.\n{tail}"
     lines = [f"  {line}" for line in _complaints(misfits, unused)]
     absent = [*misfits.missing, *misfits.ambiguous]
     kind = NotFoundError if absent else MismatchError

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from .. import _dtypes, _names
 from .._bundle import Reader
 from .._names import By, Names
+from .._report import Mismatch
 from . import _by_name, _structure
 from ._by_name import Rename
-from ._report import Misfits, Mismatch
+from ._report import Misfits
 from ._structure import Bound, Structure
 from ._view import Variable, View
 
@@ -136,7 +137,7 @@ def _check_agreement(reader: Reader, view: View, ways: Sequence[Way]) -> None:
 def _mismatch(reader: Reader, item: Variable, key: str) -> Mismatch | None:
     number, shape = reader._signatures[reader._index(key)]
     if _dtypes.name(number) != item.dtype:
-        return Mismatch(item.name, key, item.dtype, _dtypes.name(number))
+        return Mismatch(item.name, item.dtype, _dtypes.name(number), key)
     if shape != item.shape:
-        return Mismatch(item.name, key, str(item.shape), str(shape))
+        return Mismatch(item.name, str(item.shape), str(shape), key)
     return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .._report import Mismatch
 from . import finetune
-from ._report import Mismatch, RestoreReport
+from ._report import RestoreReport
 from ._restore import restore
 
 __all__ = ["Mismatch", "RestoreReport", "finetune", "restore"]

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from .. import _dtypes, _object_graph, _patterns
 from .._bundle import Reader
+from .._report import Mismatch
 from ..errors import CheckpointError, NotFoundError, _located
 from . import _corners
 from ._mismatch import InvalidArgumentError
 from ._names import Names
-from ._report import Mismatch
 from ._targets import Box, Part, Shape, Target
 from ._variables import slices_by_name
 

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """A variable whose tensor in the checkpoint is not of its kind.
-
-    `variable` and `stored` describe both sides where they differ: "float32" and "float64", or
-    "(3, 4)" and "(3, 5)".
-    """
-
-    name: str
-    variable: str
-    stored: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.variable} here, {self.stored} in the checkpoint"
+from .._report import Mismatch, some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +45,9 @@ class RestoreReport:
         size = f"{self.nbytes / 2**20:,.1f} MiB in {self.seconds:.3f} s"
         rows = [
             ("restored", len(self.restored), size),
-            ("missing", len(self.missing), _some(self.missing)),
-            ("mismatched", len(self.mismatched), _some([item.name for item in self.mismatched])),
-            ("unexpected", len(self.unexpected), _some(self.unexpected)),
+            ("missing", len(self.missing), some(self.missing)),
+            ("mismatched", len(self.mismatched), some([item.name for item in self.mismatched])),
+            ("unexpected", len(self.unexpected), some(self.unexpected)),
         ]
         rows += [(name, number, note) for name, number, note in self._more() if number]
         lines = [f"{name:<13} {count:>7,}  {note}".rstrip() for name, count, note in rows]
@@ -72,22 +56,17 @@ class RestoreReport:
     def _more(self) -> Iterator[tuple[str, int, str]]:
         """Rows of what only some restores do."""
         renamed = [f"{old} as {new}" for new, old in self.renamed.items()]
-        yield "renamed", len(renamed), _some(renamed)
-        yield "averaged", len(self.averaged), _some(self.averaged)
-        yield "sliced", len(self.sliced), _some([_rows(item) for item in self.sliced])
+        yield "renamed", len(renamed), some(renamed)
+        yield "averaged", len(self.averaged), some(self.averaged)
+        yield "sliced", len(self.sliced), some([_rows(item) for item in self.sliced])
         reasons: dict[str, list[str]] = {}
         for name, reason in self.skipped.items():
             reasons.setdefault(reason, []).append(name)
         for reason, names in reasons.items():
-            yield "skipped", len(names), f"{reason}: {_some(names)}"
-        yield "initialized", len(self.initialized), _some(self.initialized)
-        yield "to initialize", len(self.uninitialized), _some(self.uninitialized)
+            yield "skipped", len(names), f"{reason}: {some(names)}"
+        yield "initialized", len(self.initialized), some(self.initialized)
+        yield "to initialize", len(self.uninitialized), some(self.uninitialized)
 
 
 def _rows(item: Mismatch) -> str:
     return f"{item.name} {item.variable} from {item.stored}"
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from ..._bundle import Reader
 from ..._object_graph import ObjectGraph
+from ..._report import Mismatch
 from ...errors import NotFoundError, _located
 from .._errors import combined
 from .._mismatch import InvalidArgumentError
 from .._plan import Plan
-from .._report import Mismatch
 from .._targets import Target
 
 _WRAPPED: Final = (
