@@ -84,25 +84,30 @@ def freeze_graph(
     if clear_devices:
         for node in meta_graph.graph_def.node:
             node.device = ""
-    names = {node.name for node in meta_graph.graph_def.node}
-    # TensorFlow passes over what is no variable.
-    variables = {node.name for node in meta_graph.graph_def.node if node.op in _savers.VARIABLES}
-    outputs = _split(output_node_names)
-    for name in outputs:
-        if name not in names:
-            raise AssertionError(f"{name} is not in graph")
-    whitelist, denylist = _split(variable_names_whitelist), _split(variable_names_denylist)
-    wanted = _prepare.Wanted.of(
-        outputs,
-        variables.intersection(whitelist) if whitelist else None,
-        variables.intersection(denylist),
-        moving_averages=False,
+    wanted = _wanted(
+        meta_graph.graph_def, output_node_names, variable_names_whitelist, variable_names_denylist
     )
     path = input_saved_model_dir if input_saved_model_dir else input_checkpoint
     try:
         return while_replaced(lambda: _frozen(meta_graph, path, wanted, output_graph))
     except (CheckpointError, OSError) as error:
         raise combined(error) from None
+
+
+def _wanted(graph_def: Any, outputs: str, whitelist: str, denylist: str) -> _prepare.Wanted:
+    """What to freeze, from lists with commas. Raises `AssertionError` for an unknown output."""
+    names = {node.name for node in graph_def.node}
+    for name in _split(outputs):
+        if name not in names:
+            raise AssertionError(f"{name} is not in graph")
+    # TensorFlow passes over what is no variable.
+    variables = {node.name for node in graph_def.node if node.op in _savers.VARIABLES}
+    return _prepare.Wanted.of(
+        _split(outputs),
+        variables.intersection(_split(whitelist)) if whitelist else None,
+        variables.intersection(_split(denylist)),
+        moving_averages=False,
+    )
 
 
 def _frozen(meta_graph: Any, path: Any, wanted: _prepare.Wanted, output: str) -> Any:
