@@ -36,6 +36,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_moving_averages",
         "_patterns",
         "_slots",
+        "_choice",
         "_report",
         "_warnings",
         "_wire",

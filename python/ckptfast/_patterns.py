@@ -129,6 +129,41 @@ class Renames:
         return [old if isinstance(old, str) else old.pattern for old in self._unused]
 
 
+def origins(rename: Rename, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """What each new name was before, and the entries of the renaming that match nothing.
+
+    A name that was given to something beats one that something has. Where several are left, as
+    good as each other, the new name has them all: see `clash`.
+    """
+    renames = Renames(rename)
+    found: dict[str, tuple[int, list[str]]] = {}
+    for name in names:
+        new, how = renames.of(name)
+        if new is None:
+            continue
+        best, several = found.get(new, (how, []))
+        if how > best:
+            found[new] = (how, [name])
+        elif how == best:
+            found[new] = (best, [*several, name])
+    return {new: several for new, (_, several) in found.items()}, renames.unused
+
+
+def clash(name: str, several: Iterable[str], path: str) -> ValueError:
+    """The error for a new name that several tensors would have."""
+    return ValueError(
+        f"rename: {' and '.join(map(repr, several))} of {path} would all become {name!r}"
+    )
+
+
+def unmatched(entries: Iterable[str], names: Collection[str]) -> str:
+    """A line for each entry of a renaming that matches nothing, with the nearest names."""
+    scopes = {name[: found.end()] for name in names for found in re.finditer("/", name)}
+    return "".join(
+        f"\n  {entry}{near(entry, scopes if entry.endswith('/') else names)}" for entry in entries
+    )
+
+
 def _check(old: object, new: object) -> None:
     if not isinstance(old, str | re.Pattern) or not isinstance(new, str | None):
         raise TypeError(f"rename maps names to names or None, not {old!r} to {new!r}")

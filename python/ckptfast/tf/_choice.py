@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .. import _patterns, _slots
+from .. import _choice, _patterns
 from ._targets import Target
 
 
@@ -30,22 +30,7 @@ def choose(
     if include is None and exclude is None:
         return Choice(list(targets), [], {})
     names = list(dict.fromkeys(part.name for target in targets for part in target.parts))
-    wanted, refused = _patterns.listed(include), _patterns.listed(exclude)
-    _check(wanted, names, given=include is not None)
-    for word in refused:
-        if isinstance(word, str) and word.startswith(":") and word != _slots.WORD:
-            raise ValueError(f"exclude knows the word {_slots.WORD!r}, and not {word!r}")
-    slots = _slots.slots(names) if _slots.WORD in refused else set()
-    left: dict[str, str] = {}
-    for name in names:
-        for_it = _patterns.LOOSE if include is None else _patterns.match(wanted, name)
-        against = _patterns.match(refused, name)
-        if for_it == _patterns.NOT:
-            left[name] = "not included"
-        elif against >= for_it:
-            left[name] = "excluded"
-        elif name in slots and for_it != _patterns.EXACT:
-            left[name] = "excluded as an optimizer's"
+    left = _choice.left_out(names, include, exclude)
     chosen: list[Target] = []
     others: list[Target] = []
     for target in targets:
@@ -54,12 +39,3 @@ def choose(
     if not chosen:
         raise ValueError("no variables to restore: include and exclude leave none")
     return Choice(chosen, others, left)
-
-
-def _check(wanted: Sequence[_patterns.Pattern], names: Sequence[str], *, given: bool) -> None:
-    if _slots.WORD in wanted:
-        raise ValueError(f"{_slots.WORD!r} is a word for exclude, not for include")
-    for pattern in wanted if given else ():
-        if not any(_patterns.match([pattern], name) for name in names):
-            text = pattern if isinstance(pattern, str) else repr(pattern)
-            raise ValueError(f"include: no variable matches {text}{_patterns.near(text, names)}")

@@ -56,25 +56,12 @@ class NewNames(Names):
         super().__init__(reader)
         self._averages = moving_averages
         self._stored = {*reader, *self.keys_by_name} - {_object_graph.KEY, ""}
-        # By new name: how the best entry matched, and the names that it matched.
-        self._origins: dict[str, tuple[int, list[str]]] = {}
         self._is_renamed = rename is not None
+        self._origins: dict[str, list[str]] = {}
         self.unused: list[str] = []
         """Entries of the renaming that match nothing in the checkpoint."""
         if rename is not None:
-            renames = _patterns.Renames(rename)
-            for name in sorted(self._stored):
-                new, how = renames.of(name)
-                if new is not None:
-                    self._add(new, name, how)
-            self.unused = renames.unused
-
-    def _add(self, new: str, name: str, how: int) -> None:
-        best, names = self._origins.get(new, (how, []))
-        if how > best:
-            self._origins[new] = (how, [name])
-        elif how == best:
-            self._origins[new] = (best, [*names, name])
+            self._origins, self.unused = _patterns.origins(rename, sorted(self._stored))
 
     def origin(self, name: str) -> str | None:
         """As `Names.origin`. `ValueError` where two names of the checkpoint become this one."""
@@ -105,13 +92,10 @@ class NewNames(Names):
     def _plain(self, name: str) -> str | None:
         if not self._is_renamed:
             return name if name in self._stored else None
-        return self._one(name, self._origins[name][1]) if name in self._origins else None
+        return self._one(name, self._origins[name]) if name in self._origins else None
 
     def _one(self, name: str, origins: Collection[str]) -> str:
         if len(origins) > 1:
-            raise ValueError(
-                f"rename: {' and '.join(map(repr, origins))} of {self._reader.prefix} "
-                f"would all become {name!r}"
-            )
+            raise _patterns.clash(name, origins, self._reader.prefix)
         (origin,) = origins
         return origin

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -180,12 +179,7 @@ def _names(
 
 def _unmatched(reader: Reader, entries: Sequence[str]) -> NotFoundError:
     """The error for entries of a renaming that match nothing in the checkpoint."""
-    names = [name for name in reader if name]
-    scopes = {name[: found.end()] for name in names for found in re.finditer("/", name)}
-    lines = "".join(
-        f"\n  {entry}{_patterns.near(entry, scopes if entry.endswith('/') else names)}"
-        for entry in entries
-    )
+    lines = _patterns.unmatched(entries, [name for name in reader if name])
     error = NotFoundError(
         f"rename: {reader.prefix} has nothing of the name{'s' * (len(entries) > 1)}:{lines}\n"
         "Nothing was assigned. rename={name in the checkpoint: name of the variable}; with "

@@ -1,0 +1,49 @@
+"""Which names a call is about: `include=` and `exclude=`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import _patterns, _slots
+
+
+def left_out(
+    names: Sequence[str],
+    include: _patterns.Patterns | None,
+    exclude: _patterns.Patterns | None,
+    *,
+    kind: str = "variable",
+) -> dict[str, str]:
+    """The names that `include` does not name (`None` names all) or `exclude` does, and why.
+
+    An exact name beats any other pattern on the other side; of two equals, `exclude` wins. `kind`
+    is what has the names, for messages. Raises `ValueError` for an `include` that matches nothing.
+    """
+    wanted, refused = _patterns.listed(include), _patterns.listed(exclude)
+    _check(wanted, names, kind, given=include is not None)
+    for word in refused:
+        if isinstance(word, str) and word.startswith(":") and word != _slots.WORD:
+            raise ValueError(f"exclude knows the word {_slots.WORD!r}, and not {word!r}")
+    slots = _slots.slots(names) if _slots.WORD in refused else set()
+    left: dict[str, str] = {}
+    for name in names:
+        for_it = _patterns.LOOSE if include is None else _patterns.match(wanted, name)
+        against = _patterns.match(refused, name)
+        if for_it == _patterns.NOT:
+            left[name] = "not included"
+        elif against >= for_it:
+            left[name] = "excluded"
+        elif name in slots and for_it != _patterns.EXACT:
+            left[name] = "excluded as an optimizer's"
+    return left
+
+
+def _check(
+    wanted: Sequence[_patterns.Pattern], names: Sequence[str], kind: str, *, given: bool
+) -> None:
+    if _slots.WORD in wanted:
+        raise ValueError(f"{_slots.WORD!r} is a word for exclude, not for include")
+    for pattern in wanted if given else ():
+        if not any(_patterns.match([pattern], name) for name in names):
+            text = pattern if isinstance(pattern, str) else repr(pattern)
+            raise ValueError(f"include: no {kind} matches {text}{_patterns.near(text, names)}")
