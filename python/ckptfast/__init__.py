@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._state import CheckpointState
     from ._stats import Stats, stats
     from ._writer import Tensor, merge, save
+    from .conversion import ConvertReport, convert
     from .errors import (
         CheckpointError,
         DataLossError,
@@ -93,6 +94,8 @@ _HOMES = {
     "Tensor": "_writer",
     "merge": "_writer",
     "save": "_writer",
+    "ConvertReport": "conversion",
+    "convert": "conversion",
     "CheckpointError": "errors",
     "DataLossError": "errors",
     "NotFoundError": "errors",
@@ -132,6 +135,7 @@ __all__ = [
     "CheckpointManager",
     "CheckpointReader",
     "CheckpointState",
+    "ConvertReport",
     "DataLossError",
     "FreezeReport",
     "GraphEvent",
@@ -152,6 +156,7 @@ __all__ = [
     "checkpoint_exists",
     "checkpoints_iterator",
     "configure",
+    "convert",
     "convert_variables_to_constants",
     "convert_variables_to_constants_v2",
     "events",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from .. import _dtypes, _files, _threads
+from .. import _dtypes, _files, _parts
 from .._bundle import Reader
 from .._files import Durability
 from . import _constants
@@ -19,7 +17,6 @@ LIMIT: Final = (1 << 31) - 1
 # As `align` of a read: the address does not matter, for the bytes are only written.
 _ANY: Final = 0
 _BATCH: Final = 64 << 20
-_WRITE: Final = 8 << 20
 
 
 class Pieces:
@@ -49,35 +46,30 @@ class Pieces:
 
     def write(self, reader: Reader, path: str, *, durability: Durability) -> None:
         """Write the file at `path` at once: readers see the old one or the new one, whole."""
-        with (
-            _files.replacing(path, durability=durability) as file,
-            ThreadPoolExecutor(_threads.resolve(None)) as pool,
-        ):
-            descriptor = file.fileno()
-            for done in self._jobs(reader):
-                list(pool.map(lambda job: _write_at(descriptor, *job), done))
+        with _files.replacing(path, durability=durability) as file:
+            for parts in self._parts_at(reader):
+                _parts.write(file.fileno(), parts)
 
     def join(self, reader: Reader) -> bytes:
         """All bytes."""
         content = bytearray(self.nbytes)
-        for jobs in self._jobs(reader):
-            for memory, offset in jobs:
+        for parts in self._parts_at(reader):
+            for memory, offset in parts:
                 content[offset : offset + len(memory)] = memory
         return bytes(content)
 
-    def _jobs(self, reader: Reader) -> Iterator[list[tuple[memoryview, int]]]:
+    def _parts_at(self, reader: Reader) -> Iterator[list[tuple[memoryview, int]]]:
         """Memory and its offset in the file, for as many constants at a time as fit a batch."""
         offset = 0
         for batch in _batches(self._parts):
             constants = [part for part in batch if isinstance(part, Constant)]
             values = iter(_values(reader, constants))
-            jobs = []
+            parts = []
             for part in batch:
                 memory = memoryview(part) if isinstance(part, bytes) else next(values)
-                for start in range(0, len(memory), _WRITE):
-                    jobs.append((memory[start : start + _WRITE], offset + start))
+                parts.append((memory, offset))
                 offset += len(memory)
-            yield jobs
+            yield parts
 
 
 def nbytes(constant: Constant) -> int:
@@ -115,9 +107,3 @@ def _values(reader: Reader, constants: Sequence[Constant]) -> list[memoryview]:
         memory, offset = place
         found.append(memoryview(memory)[offset : offset + nbytes(constant)])
     return found
-
-
-def _write_at(descriptor: int, memory: memoryview, offset: int) -> None:
-    while memory:
-        written = os.pwrite(descriptor, memory, offset)
-        memory, offset = memory[written:], offset + written

@@ -18,6 +18,7 @@ mod region;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use pyo3::prelude::*;
 
@@ -30,7 +31,7 @@ mod native {
         reader::Reader,
         region::Region,
         writer::{merge, write},
-        {counters, crc32c, default_threads, fingerprint64},
+        {counters, crc32c, default_threads, fingerprint64, on_network},
     };
 }
 
@@ -69,4 +70,11 @@ fn crc32c(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>, crc: u32) -> PyResul
 fn fingerprint64(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>) -> PyResult<u64> {
     let bytes = arguments::bytes_of(&data)?;
     Ok(py.detach(|| ckptfast::farmhash::fingerprint64(bytes)))
+}
+
+/// Whether a file lies on a network (or user-space) file system, where mappings are wrong.
+#[pyfunction]
+fn on_network(py: Python<'_>, path: OsString) -> PyResult<bool> {
+    let path = arguments::to_path(path)?;
+    detached::detached(py, 1, 0, |_| Ok(ckptfast::io::File::open(&path)?.on_network()))
 }

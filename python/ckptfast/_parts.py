@@ -1,0 +1,29 @@
+"""One file, written by several threads, each at its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from . import _threads
+
+_PIECE: Final = 8 << 20
+
+
+def write(descriptor: int, parts: Iterable[tuple[memoryview, int]]) -> None:
+    """Write each memory at its offset of an open file. Raises `OSError`."""
+    pieces = (
+        (memory[start : start + _PIECE], offset + start)
+        for memory, offset in parts
+        for start in range(0, len(memory), _PIECE)
+    )
+    with ThreadPoolExecutor(_threads.resolve(None)) as pool:
+        list(pool.map(lambda piece: _write_at(descriptor, *piece), pieces))
+
+
+def _write_at(descriptor: int, memory: memoryview, offset: int) -> None:
+    while memory:
+        written = os.pwrite(descriptor, memory, offset)
+        memory, offset = memory[written:], offset + written

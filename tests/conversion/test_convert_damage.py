@@ -1,0 +1,184 @@
+"""Damaged and hostile files of other formats: an error of ours, or the same values."""
+
+from __future__ import annotations
+
+import json
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+
+import ckptfast
+
+TENSORS: dict[str, Any] = {"a": np.float32([1, 2]), "b/c": np.int64(7)}
+EXPECTED = {"a": [1.0, 2.0], "b/c": 7}
+
+
+def convert(path: Path) -> dict[str, Any]:
+    report = ckptfast.convert(path, path.parent / "out", durability="none")
+    return {name: value.tolist() for name, value in ckptfast.load(report).items()}
+
+
+def made(tmp_path: Path, name: str) -> tuple[Path, bytes]:
+    given = ckptfast.save(tmp_path / "given", TENSORS)
+    path = tmp_path / name
+    ckptfast.convert(given, path)
+    return path, path.read_bytes()
+
+
+def end(path: Path, content: bytes) -> Any:
+    """What comes of the file with this content: values, or the error's name."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of headers as Python 2 wrote them
+            return convert(path)
+    except ckptfast.CheckpointError as error:
+        assert str(path) in str(error) and "panic" not in str(error)
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_a_cut_file_is_converted(tmp_path: Path, name: str) -> None:
+    path, content = made(tmp_path, name)
+    assert convert(path) == EXPECTED
+    for length in range(len(content)):
+        assert end(path, content[:length]) in ("DataLossError", "UnsupportedError"), length
+
+
+def test_a_damaged_array_is_converted(tmp_path: Path) -> None:
+    path, content = made(tmp_path, "m.npz")
+    same = 0
+    for at in range(len(content)):
+        for bit in (0, 3, 6, 7):
+            flipped = bytes([content[at] ^ 1 << bit])
+            found = end(path, content[:at] + flipped + content[at + 1 :])
+            same += found == EXPECTED
+            if found != EXPECTED:
+                assert found in ("DataLossError", "UnsupportedError"), (at, bit, found)
+    assert same < 2 * len(content)  # half: dates, rights and lengths that nothing reads
+
+
+def test_a_damaged_header_ends_in_another_error(tmp_path: Path) -> None:
+    """There are no checksums: other values are possible, other exceptions are not."""
+    path, content = made(tmp_path, "m.safetensors")
+    header = 8 + int.from_bytes(content[:8], "little")
+    ends = [
+        end(path, content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+        for at in range(header)
+        for bit in range(8)
+    ]
+    assert ends.count("DataLossError") > len(ends) // 2
+
+
+def entry(dtype: Any = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+HOSTILE: list[tuple[str, Any, int, str]] = [
+    ("a hole", {"a": entry(), "b": entry(offsets=(12, 20))}, 20, "begin where the one before"),
+    ("an overlap", {"a": entry(), "b": entry(offsets=(4, 12))}, 12, "begin where the one before"),
+    ("shared bytes", {"a": entry(), "b": entry()}, 8, "begin where the one before"),
+    ("more bytes", {"a": entry()}, 9, "end at byte"),
+    ("fewer bytes", {"a": entry()}, 7, "end at byte"),
+    ("another size", {"a": entry(shape=(3,))}, 8, "a is 12 bytes, its range is"),
+    ("backwards", {"a": entry(offsets=(8, 0))}, 8, "a is 8 bytes, its range is"),
+    ("three offsets", {"a": entry(offsets=(0, 8, 8))}, 8, "its range is"),
+    ("a negative size", {"a": entry(shape=(-1, -2))}, 8, "the header's entry of a"),
+    ("a size too large", {"a": entry(shape=(1 << 64, 0), offsets=(0, 0))}, 0, "entry of a"),
+    ("a true size", {"a": entry(shape=(True, 2))}, 8, "the header's entry of a"),
+    ("a product too large", {"a": entry(shape=(1 << 62,) * 8)}, 8, "a is [0-9]+ bytes"),
+    ("no entry", {"a": 1}, 0, "the header's entry of a is 1"),
+    ("a list", [entry()], 8, "no JSON object|not a checkpoint"),
+    ("no type", {"a": entry(dtype=3)}, 8, "the header's entry of a"),
+    ("an unknown type", {"a": entry(dtype="F8_E8M0", shape=(8,))}, 8, "a has type F8_E8M0"),
+    ("many dimensions", {"a": entry(shape=(1,) * 65, offsets=(0, 4))}, 4, "65 dimensions"),
+    ("nothing", {}, 0, "there are no tensors"),
+    ("remarks only", {"__metadata__": {"format": "np"}}, 0, "there are no tensors"),
+]
+
+
+@pytest.mark.parametrize(("header", "nbytes", "message"), [row[1:] for row in HOSTILE],
+                         ids=[row[0] for row in HOSTILE])  # fmt: skip
+def test_a_hostile_header_is_believed(
+    tmp_path: Path, header: Any, nbytes: int, message: str
+) -> None:
+    text = json.dumps(header).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(nbytes))
+    with pytest.raises((ckptfast.CheckpointError, ValueError), match=message):
+        convert(path)
+    if message not in ("a has type F8_E8M0", "65 dimensions", "there are no tensors"):
+        with pytest.raises(safetensors.SafetensorError):
+            safetensors.deserialize(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":{}}', "a name stands in it"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "no JSON that makes sense"),
+        (b'{"a":' + b"1" * 5000 + b"}", "no JSON that makes sense"),
+        (b'{"a":NaN}', "entry of a is nan"),
+        (b'{"\xff":1}', "no JSON that makes sense"),
+        (b'{"a"', "no JSON that makes sense"),
+    ],
+)
+def test_json_that_is_none(tmp_path: Path, header: bytes, message: str) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(ckptfast.DataLossError, match=message):
+        convert(path)
+
+
+def test_remarks_are_a_tensor(tmp_path: Path) -> None:
+    array = np.float32([3])
+    spec = safetensors.TensorSpec(
+        dtype="float32", shape=[1], data_ptr=array.ctypes.data, data_len=4
+    )
+    safetensors.serialize_file({"a": spec}, tmp_path / "m.safetensors", metadata={"format": "pt"})
+    assert convert(tmp_path / "m.safetensors") == {"a": [3.0]}
+
+
+def test_code_is_run_or_members_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez(path, a=np.float32([1]), o=np.array([{}], dtype=object))
+    with pytest.raises(ckptfast.UnsupportedError, match="o is pickled"):
+        convert(path)
+    np.savez(path, a=np.float32([1]), d=np.array(["2020-01-01"], dtype="datetime64[D]"))
+    with pytest.raises(ckptfast.UnsupportedError, match="d: TensorFlow has no element type"):
+        convert(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"")
+        archive.writestr("b.txt", b"")
+    with pytest.raises(ckptfast.DataLossError, match=r"a\.npy: "):
+        convert(path)
+    np.savez(path, a=np.float32([1]))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("b.txt", b"")
+    with pytest.raises(ckptfast.UnsupportedError, match=r"b\.txt in it is no array"):
+        convert(path)
+    np.savez(path, a=np.float32([1]))
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a.npy", archive.read("a.npy"))
+    with pytest.raises(ckptfast.DataLossError, match="two members of one name"):
+        convert(path)
+
+
+def test_a_checksum_is_passed_over_or_compared_though_nobody_asked(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez(path, a=np.zeros(10_000, np.float32))
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:9_000] + b"\1" + content[9_001:])
+    with pytest.raises(ckptfast.DataLossError, match="a does not match its CRC-32") as raised:
+        convert(path)
+    assert raised.value.key == "a"
+    report = ckptfast.convert(path, tmp_path / "out", verify=False)
+    assert ckptfast.load(report)["a"].any()
