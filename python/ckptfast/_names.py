@@ -37,6 +37,10 @@ BOOKKEEPING: Final = frozenset(
 )
 
 
+_SHOWN: Final = 10
+"""Keys that a message lists."""
+
+
 class Names(Mapping[str, str]):
     """The names of all tensors, and the key of each in the checkpoint.
 
@@ -54,7 +58,7 @@ class Names(Mapping[str, str]):
             instead = "name" if self._by == "object" else "object"
             raise ValueError(
                 f"{self._prefix}: {len(others) + 1} tensors have the {self._by} name {name!r}: "
-                f"{', '.join([key, *others])}; by={instead!r} and the keys tell them apart"
+                f"{_listed([key, *others])}; by={instead!r} and the keys tell them apart"
             )
         return key
 
@@ -79,6 +83,12 @@ class Names(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def _listed(keys: list[str]) -> str:
+    """The first keys, and how many there are besides: TensorFlow calls a variable "Variable"."""
+    more = len(keys) - _SHOWN
+    return ", ".join(keys[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def of(reader: Reader, by: By) -> Names:

@@ -1,9 +1,9 @@
 """The native core. See `rust/ckptfast-python`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, CapsuleType
 
 __all__ = [
     "EventReader",
@@ -14,6 +14,8 @@ __all__ = [
     "default_threads",
     "fingerprint64",
     "merge",
+    "object_graph",
+    "object_values",
     "on_network",
     "write",
 ]
@@ -61,6 +63,7 @@ class Reader:
     def num_shards(self) -> int: ...
     def names(self) -> list[str]: ...
     def find(self, name: str) -> int: ...
+    def find_all(self, names: Sequence[str]) -> list[int]: ...
     def signatures(self) -> list[tuple[int, tuple[int, ...]]]: ...
     def entry(
         self, index: int
@@ -76,6 +79,15 @@ class Reader:
         writable: bool = False,
         align: int = 1,
     ) -> list[tuple[Region, int] | list[bytes]]: ...
+    def capsules(
+        self,
+        indices: Sequence[int],
+        *,
+        verify: bool,
+        copy: bool | None,
+        align: int,
+        elements: Mapping[int, tuple[int, int]],
+    ) -> list[CapsuleType | tuple[Region, int] | list[bytes]]: ...
     def read_box(
         self,
         index: int,
@@ -110,6 +122,24 @@ def merge(
     delete_old: bool,
     allow_missing: bool,
 ) -> int: ...
+def object_graph(
+    message: bytes, limit: int
+) -> list[
+    tuple[
+        tuple[tuple[str, ...], tuple[int, ...]],
+        tuple[tuple[str, str, str], ...],
+        tuple[tuple[str, int, int], ...],
+        tuple[str, str] | None,
+    ]
+]: ...
+def object_values(
+    message: bytes, limit: int
+) -> tuple[
+    list[tuple[tuple[str, ...], tuple[int, ...]]],
+    list[str | None],
+    list[int],
+    list[tuple[int, str, int, int]],
+]: ...
 def counters() -> dict[str, int]: ...
 def default_threads() -> int: ...
 def crc32c(data: Buffer, crc: int = 0) -> int: ...

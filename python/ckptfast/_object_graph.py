@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from . import _native
 from .errors import DataLossError, _located
 
 KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE: Final = "VARIABLE_VALUE"
 """The name of a variable's only value (`VARIABLE_VALUE_KEY` in TensorFlow)."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MAX_VARINT: Final = 10
 # Two million variables have fewer; a file that has more would take gigabytes of memory.
 _MAX_RECORDS: Final = 10_000_000
 _MAX_STEPS: Final = 50_000_000
@@ -164,6 +162,26 @@ def _count(total: int, more: int) -> int:
     return total + more
 
 
+class Values(NamedTuple):
+    """Of every object by its number, what the restoring of variables needs.
+
+    - `children`: their names and numbers, in the order of the file.
+    - `keys`: the key of its value where that is all that was saved of the object, else `None`.
+    - `stored`: the numbers of the objects that have attributes.
+    - `slots`: optimizer, name, variable and slot of every slot variable, the objects by number.
+    """
+
+    children: Sequence[tuple[tuple[str, ...], tuple[int, ...]]]
+    keys: Sequence[str | None]
+    stored: Sequence[int]
+    slots: Sequence[tuple[int, str, int, int]]
+
+
+def values(message: bytes) -> Values:
+    """Parse a serialized `TrackableObjectGraph` for a restore. Raises as `parse`."""
+    return Values(*_native.object_values(message, _MAX_RECORDS))
+
+
 def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
     """The object graph of a checkpoint; `None` if it is name-based.
 
@@ -175,150 +193,53 @@ def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
         value = tensors[KEY].item()
         if not isinstance(value, bytes):
             raise ValueError("it is not a string")
-        return parse(value, _Stored(tensors))
-    except ValueError as error:
+        return parse(value, lambda keys: _stored(keys, tensors))
+    except (ValueError, DataLossError) as error:
         damaged = DataLossError(f"{prefix}: the object graph cannot be parsed: {error}")
         raise _located(damaged, path=prefix, key=KEY) from error
 
 
-class _Stored:
-    """The keys of a checkpoint that belong to the key of an attribute."""
+def _stored(keys: Sequence[str], tensors: Iterable[str]) -> list[tuple[str, ...]]:
+    """The keys of a checkpoint that belong to each key of an attribute."""
+    names = set(tensors)
+    in_order: list[str] = []
 
-    def __init__(self, tensors: Mapping[str, Any]) -> None:
-        self._tensors = tensors
+    def longer(key: str) -> tuple[str, ...]:
+        if not in_order:
+            in_order.extend(sorted(names))
+        first = bisect.bisect(in_order, key) if key else len(in_order)
+        following = itertools.islice(in_order, first, None)
+        return tuple(itertools.takewhile(lambda name: name.startswith(key), following))
 
-    def __call__(self, key: str) -> tuple[str, ...]:
-        if key in self._tensors:
-            return (key,)
-        first = bisect.bisect(self._sorted, key) if key else len(self._sorted)
-        longer = itertools.takewhile(
-            lambda name: name.startswith(key), itertools.islice(self._sorted, first, None)
-        )
-        return tuple(longer)
+    return [(key,) if key in names else longer(key) for key in keys]
 
-    @functools.cached_property
-    def _sorted(self) -> list[str]:
-        return sorted(self._tensors)
+
+def _themselves(keys: Sequence[str]) -> list[tuple[str, ...]]:
+    return [(key,) for key in keys]
 
 
 def parse(
-    message: bytes, stored: Callable[[str], tuple[str, ...]] = lambda key: (key,)
+    message: bytes, stored: Callable[[Sequence[str]], list[tuple[str, ...]]] = _themselves
 ) -> ObjectGraph:
-    """Parse a serialized `TrackableObjectGraph`. Raises `ValueError` where it is none.
+    """Parse a serialized `TrackableObjectGraph`. Raises `DataLossError` where it is none.
 
-    `stored` says which keys of the checkpoint belong to the key of an attribute.
+    `stored` says which keys of the checkpoint belong to the key of each attribute.
     """
-    spans = [_span(value) for field, value in _fields(message, 0, len(message)) if field == 1]
-    if not spans:
-        raise ValueError("there is no root object")
-    objects = []
-    records = len(spans)
-    for start, stop in spans:
-        item = _object(message, start, stop, stored) if start < stop else _NOTHING
-        records += len(item.children) + len(item.attributes) + len(item.slots)
-        if records > _MAX_RECORDS:
-            raise ValueError(f"it has more than {_MAX_RECORDS:,} parts")
-        objects.append(item)
-    for item in objects:
-        numbers = [*item.children.values()]
-        numbers += [number for slot in item.slots for number in (slot.variable, slot.slot)]
-        # -1 is stored as 2**64 - 1, so it is too large as well.
-        if numbers and max(numbers) >= len(objects):
-            raise ValueError(f"it refers to an object that is not one of {len(objects)}")
+    rows = _native.object_graph(message, _MAX_RECORDS)
+    there = iter(stored([key for row in rows for _, _, key in row[1]]))
+    # Most objects have none of the parts, or one: it is the many small calls that take the time.
+    objects = [
+        Object(
+            dict(zip(names, numbers, strict=True)) if names else {},
+            tuple([Attribute(*texts, next(there)) for texts in attributes]) if attributes else (),
+            tuple([Slot(*slot) for slot in slots]) if slots else (),
+            None if saver is None else RegisteredSaver(*saver),
+        )
+        if names or attributes or slots or saver
+        else _NOTHING
+        for (names, numbers), attributes, slots, saver in rows
+    ]
     return ObjectGraph(tuple(objects))
 
 
 _NOTHING: Final = Object({}, (), ())
-
-
-def _object(message: bytes, at: int, end: int, stored: Callable[[str], tuple[str, ...]]) -> Object:
-    children: dict[str, int] = {}
-    attributes, slots = [], []
-    registered_saver = None
-    for field, value in _fields(message, at, end):
-        if field == 1:
-            numbers, texts = _record(message, value, numbers=(1,))
-            children[texts[2]] = numbers[1]
-        elif field == 2:
-            _, (_, name, full_name, key) = _record(message, value)
-            attributes.append(Attribute(name, full_name, key, stored(key)))
-        elif field == 3:
-            numbers, texts = _record(message, value, numbers=(1, 3))
-            slots.append(Slot(texts[2], numbers[1], numbers[3]))
-        elif field == 4:
-            _, texts = _record(message, value)
-            registered_saver = RegisteredSaver(texts[1], texts[2])
-    return Object(children, tuple(attributes), tuple(slots), registered_saver)
-
-
-def _record(
-    message: bytes, span: int | tuple[int, int], *, numbers: tuple[int, ...] = ()
-) -> tuple[list[int], list[str]]:
-    """The first three fields of a flat message, by their numbers; absent ones are 0 and "".
-
-    `numbers` says which of them are numbers; the others are texts.
-    """
-    found_numbers, found_texts = [0] * 4, [""] * 4
-    for field, value in _fields(message, *_span(span)):
-        if not 1 <= field <= 3:
-            continue
-        if field in numbers:
-            if not isinstance(value, int):
-                raise ValueError(f"field {field} is not a number")
-            found_numbers[field] = value
-        else:
-            start, stop = _span(value)
-            found_texts[field] = message[start:stop].decode("utf-8")
-    return found_numbers, found_texts
-
-
-def _span(value: int | tuple[int, int]) -> tuple[int, int]:
-    if isinstance(value, int):
-        raise ValueError("a number stands where text or a message should")
-    return value
-
-
-def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int | tuple[int, int]]]:
-    """The fields between two bytes of a message: the number of each, and its value.
-
-    That is a number, or where the bytes of the value begin and end (`at` … `end` of a message in
-    the wire format, developers.google.com/protocol-buffers/docs/encoding).
-    """
-    found: list[tuple[int, int | tuple[int, int]]] = []
-    while at < end:
-        tag = message[at]
-        at += 1
-        if tag >= 0x80:
-            tag, at = _varint(message, at - 1, end)
-        kind = tag & 7
-        if kind in (_BYTES, _VARINT):
-            # Nearly every number is of one byte, and a call costs more than that.
-            number = message[at] if at < end else 0x80
-            at += 1
-            if number >= 0x80:
-                number, at = _varint(message, at - 1, end)
-            if kind == _VARINT:
-                found.append((tag >> 3, number))
-                continue
-        elif kind in (_FIXED64, _FIXED32):
-            number = 8 if kind == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {kind} at byte {at}")
-        if number > end - at:
-            raise ValueError(f"a field of {number} bytes does not fit at byte {at}")
-        found.append((tag >> 3, (at, at + number)))
-        at += number
-    return found
-
-
-def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
-    value = 0
-    for position in range(_MAX_VARINT):
-        if at >= end:
-            raise ValueError("it ends within a number")
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << (7 * position)
-        if byte < 0x80:
-            return value, at
-    raise ValueError(f"a number of more than {_MAX_VARINT} bytes ends at byte {at}")

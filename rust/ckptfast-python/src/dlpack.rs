@@ -46,11 +46,14 @@ struct ManagedTensor {
     deleter: Option<unsafe extern "C" fn(*mut ManagedTensor)>,
 }
 
-/// What a capsule keeps alive.
-struct Owner {
+/// What a capsule points to, and what that needs.
+#[repr(C)]
+struct Owned {
+    /// First: its address is that of the whole.
+    managed: ManagedTensor,
     _memory: Arc<Memory>,
-    shape: Vec<i64>,
-    strides: Vec<i64>,
+    /// The shape, then the strides.
+    dims: Vec<i64>,
 }
 
 /// A capsule of the row-major tensor at `offset`, of `(code, bits)` elements.
@@ -63,7 +66,7 @@ pub(crate) fn capsule<'py>(
     py: Python<'py>,
     memory: &Arc<Memory>,
     offset: usize,
-    shape: Vec<i64>,
+    shape: &[i64],
     (code, bits): (u8, u8),
 ) -> PyResult<Bound<'py, PyCapsule>> {
     let problem = |text: String| Err(PyValueError::new_err(text));
@@ -80,31 +83,25 @@ pub(crate) fn capsule<'py>(
     if bytes > 0 && !(data as usize).is_multiple_of(ALIGNMENT) {
         return problem(format!("the tensor at {offset} is not aligned to {ALIGNMENT} bytes"));
     }
-    let mut strides: Vec<i64> = Vec::with_capacity(shape.len());
-    let mut step = 1i64;
-    for dim in shape.iter().rev() {
-        strides.push(step);
-        step = step.saturating_mul(*dim);
-    }
-    strides.reverse();
     let Ok(rank) = i32::try_from(shape.len()) else {
         return problem("too many dimensions".to_owned());
     };
-    let mut owner = Box::new(Owner { _memory: Arc::clone(memory), shape, strides });
     let tensor = Tensor {
         data: data.cast_mut().cast(),
         device: Device { kind: CPU, number: 0 },
         rank,
         element: ElementType { code, bits, lanes: 1 },
-        shape: owner.shape.as_mut_ptr(),
-        strides: owner.strides.as_mut_ptr(),
+        shape: std::ptr::null_mut(),
+        strides: std::ptr::null_mut(),
         byte_offset: 0,
     };
-    let managed = Box::into_raw(Box::new(ManagedTensor {
-        tensor,
-        owner: Box::into_raw(owner).cast(),
-        deleter: Some(delete),
-    }));
+    let managed = ManagedTensor { tensor, owner: std::ptr::null_mut(), deleter: Some(delete) };
+    let mut owned =
+        Box::new(Owned { managed, _memory: Arc::clone(memory), dims: with_strides(shape) });
+    let dims = owned.dims.as_mut_ptr();
+    owned.managed.tensor.shape = dims;
+    owned.managed.tensor.strides = dims.wrapping_add(shape.len());
+    let managed = Box::into_raw(owned).cast::<ManagedTensor>();
     // SAFETY: `managed` was just made; from here on it belongs to the capsule, or, when that is
     // consumed and renamed, to the consumer, which calls the deleter.
     unsafe {
@@ -117,14 +114,23 @@ pub(crate) fn capsule<'py>(
     }
 }
 
+/// A shape, and behind it the strides of a row-major tensor.
+fn with_strides(shape: &[i64]) -> Vec<i64> {
+    let mut dims = shape.repeat(2);
+    let mut step = 1i64;
+    for (stride, dim) in dims.iter_mut().rev().zip(shape.iter().rev()) {
+        *stride = step;
+        step = step.saturating_mul(*dim);
+    }
+    dims
+}
+
 /// Frees a tensor and what it kept alive. Needs no interpreter: consumers call it on any thread.
 #[allow(unsafe_code, reason = "called through a C function pointer")]
 unsafe extern "C" fn delete(managed: *mut ManagedTensor) {
-    // SAFETY: both boxes were made by `capsule`, and a consumer calls this once.
-    unsafe {
-        let managed = Box::from_raw(managed);
-        drop(Box::from_raw(managed.owner.cast::<Owner>()));
-    }
+    // SAFETY: the box was made by `capsule`, begins with what the pointer is to, and a consumer
+    // calls this once.
+    unsafe { drop(Box::from_raw(managed.cast::<Owned>())) }
 }
 
 /// Frees the tensor of a capsule that nobody consumed.

@@ -13,6 +13,7 @@ mod detached;
 mod dlpack;
 mod errors;
 mod events;
+mod objects;
 mod reader;
 mod region;
 mod writer;
@@ -28,6 +29,7 @@ mod native {
     #[pymodule_export]
     use super::{
         events::EventReader,
+        objects::{object_graph, object_values},
         reader::Reader,
         region::Region,
         writer::{merge, write},

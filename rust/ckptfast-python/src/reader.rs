@@ -18,6 +18,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::arguments::{to_name, to_path, to_text};
 use crate::detached::detached;
+use crate::dlpack;
 use crate::errors::to_python;
 use crate::region::Region;
 
@@ -85,10 +86,13 @@ impl Reader {
 
     /// The number of the tensor called `name`, -1 where there is none.
     fn find(&self, name: &Bound<'_, PyString>) -> PyResult<isize> {
+        Ok(number_of(self.open()?.as_ref(), name))
+    }
+
+    /// As `find`, of many names.
+    fn find_all(&self, names: Vec<Bound<'_, PyString>>) -> PyResult<Vec<isize>> {
         let checkpoint = self.open()?;
-        // Text that stands for no bytes is the name of nothing.
-        let found = to_name(name).ok().and_then(|name| checkpoint.find(&name));
-        Ok(found.and_then(|number| isize::try_from(number).ok()).unwrap_or(-1))
+        Ok(names.iter().map(|name| number_of(&checkpoint, name)).collect())
     }
 
     /// `(DataType number, shape)` of every tensor.
@@ -175,6 +179,42 @@ impl Reader {
         hand_out(py, values, writable)
     }
 
+    /// As `read`, but every tensor that is not empty and of one of the types `elements` is a
+    /// `DLPack` capsule; these are code and bits of a type there, by its number here.
+    #[pyo3(signature = (indices, *, verify, copy, align, elements))]
+    fn capsules<'py>(
+        &self,
+        py: Python<'py>,
+        indices: Vec<usize>,
+        verify: bool,
+        copy: Option<bool>,
+        align: usize,
+        elements: HashMap<i32, (u8, u8)>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let checkpoint = self.open()?;
+        let options = ReadOptions { verify, copy: policy(copy), writable: false, align };
+        let bytes = total_bytes(&checkpoint, &indices);
+        let values = detached(py, self.threads, bytes, |workers| {
+            checkpoint.read(&indices, &options, workers)
+        })?;
+        let mut regions = Regions { writable: false, known: HashMap::new() };
+        let mut shape = Vec::new();
+        let mut wrapped = Vec::with_capacity(values.len());
+        for (index, value) in indices.into_iter().zip(values) {
+            let summary = summary(py, &checkpoint, index)?;
+            let element = elements.get(&summary.dtype.number());
+            wrapped.push(match (value, element) {
+                (Value::Dense(dense), Some(&element)) if !summary.shape.dims().contains(&0) => {
+                    shape.clear();
+                    shape.extend(summary.shape.dims().iter().map(|dim| dim.cast_signed()));
+                    dlpack::capsule(py, &dense.memory, dense.offset, &shape, element)?.into_any()
+                }
+                (value, _) => regions.hand_out(py, value)?,
+            });
+        }
+        Ok(wrapped)
+    }
+
     /// A box of tensor `index`, as `read` gives it.
     #[pyo3(signature = (index, start, length, *, verify, copy, writable=false, align=1))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python method")]
@@ -223,6 +263,16 @@ impl Reader {
     }
 }
 
+/// The number of the tensor called `name`, -1 where there is none.
+fn number_of(checkpoint: &Checkpoint, name: &Bound<'_, PyString>) -> isize {
+    // Text that stands for no bytes is the name of nothing.
+    let found = match name.to_str() {
+        Ok(name) => checkpoint.find(name.as_bytes()),
+        Err(_) => to_name(name).ok().and_then(|name| checkpoint.find(&name)),
+    };
+    found.and_then(|number| isize::try_from(number).ok()).unwrap_or(-1)
+}
+
 fn policy(copy: Option<bool>) -> CopyPolicy {
     match copy {
         None => CopyPolicy::IfNeeded,
@@ -248,26 +298,31 @@ fn total_bytes(checkpoint: &Checkpoint, indices: &[usize]) -> u64 {
 }
 
 /// Values of one mapping or buffer share one `Region` object.
-fn hand_out(py: Python<'_>, values: Vec<Value>, writable: bool) -> PyResult<Vec<Bound<'_, PyAny>>> {
-    let mut regions: HashMap<usize, Bound<'_, Region>> = HashMap::new();
-    let mut wrapped = Vec::with_capacity(values.len());
-    for value in values {
-        wrapped.push(match value {
-            Value::Dense(dense) => {
-                let identity = Arc::as_ptr(&dense.memory) as usize;
-                let region = match regions.entry(identity) {
-                    Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => {
-                        entry.insert(Bound::new(py, Region::new(dense.memory, writable))?)
-                    }
-                };
-                (&*region, dense.offset).into_pyobject(py)?.into_any()
-            }
+struct Regions<'py> {
+    writable: bool,
+    known: HashMap<usize, Bound<'py, Region>>,
+}
+
+impl<'py> Regions<'py> {
+    fn hand_out(&mut self, py: Python<'py>, value: Value) -> PyResult<Bound<'py, PyAny>> {
+        let dense = match value {
+            Value::Dense(dense) => dense,
             Value::Elements(elements) => {
-                PyList::new(py, elements.iter().map(|element| PyBytes::new(py, element)))?
-                    .into_any()
+                let elements = elements.iter().map(|element| PyBytes::new(py, element));
+                return Ok(PyList::new(py, elements)?.into_any());
             }
-        });
+        };
+        let region = match self.known.entry(Arc::as_ptr(&dense.memory) as usize) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(Bound::new(py, Region::new(dense.memory, self.writable))?)
+            }
+        };
+        Ok((&*region, dense.offset).into_pyobject(py)?.into_any())
     }
-    Ok(wrapped)
+}
+
+fn hand_out(py: Python<'_>, values: Vec<Value>, writable: bool) -> PyResult<Vec<Bound<'_, PyAny>>> {
+    let mut regions = Regions { writable, known: HashMap::new() };
+    values.into_iter().map(|value| regions.hand_out(py, value)).collect()
 }

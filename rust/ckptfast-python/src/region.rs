@@ -63,7 +63,7 @@ impl Region {
         code: u8,
         bits: u8,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        dlpack::capsule(py, &self.memory, offset, shape, (code, bits))
+        dlpack::capsule(py, &self.memory, offset, &shape, (code, bits))
     }
 
     #[allow(unsafe_code, reason = "the buffer protocol hands out a pointer")]

@@ -102,7 +102,7 @@ def test_a_damaged_graph_is_an_error_and_nothing_else(tf: ModuleType, tmp_path: 
             found = _object_graph.parse(bytes(damaged[: chance.choice([len(text), 40, 7])]))
             assert len(found.paths()) == len(found.objects)
             assert found.tree().startswith("root")
-        except ValueError:
+        except DataLossError:
             refused += 1
     assert refused > 500
     path = ckptfast.save(tmp_path / "d", {_object_graph.KEY: b"\xff\xff"})
@@ -119,12 +119,12 @@ def test_a_damaged_graph_is_an_error_and_nothing_else(tf: ModuleType, tmp_path: 
         (graph([child(2**64 - 1, "a")]), "not one of 1"),
         (graph([slot(0, "m", 9)]), "not one of 1"),
         (field(1, field(1, field(1, b"x"))), "not a number"),
-        (field(1, field(2, field(3, b"\xff"))), "utf-8"),
-        (b"\x0a" + varint(2**62), "does not fit"),
-        (b"\x0a\x80", "ends within"),
-        (b"\x0a", "ends within"),
-        (b"\x0a" + b"\xff" * 11, "more than 10 bytes"),
-        (b"\x0b", "wire type 3"),
+        (field(1, field(2, field(3, b"\xff"))), "UTF-8"),
+        (b"\x0a" + varint(2**62), "cannot parse"),
+        (b"\x0a\x80", "cannot parse"),
+        (b"\x0a", "cannot parse"),
+        (b"\x0a" + b"\xff" * 11, "cannot parse"),
+        (b"\x0b", "cannot parse"),
     ],
 )
 def test_a_hostile_graph_is_data_loss(tmp_path: Path, message: bytes, complaint: str) -> None:
@@ -145,10 +145,10 @@ def test_a_graph_that_is_no_string_is_data_loss(tmp_path: Path) -> None:
 def test_a_graph_of_too_many_parts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_object_graph, "_MAX_RECORDS", 1000)
     assert len(_object_graph.parse(b"\x0a\x00" * 1000).objects) == 1000
-    with pytest.raises(ValueError, match="more than 1,000 parts"):
+    with pytest.raises(DataLossError, match="more than 1000 parts"):
         _object_graph.parse(b"\x0a\x00" * 1001)
     children = field(1, field(2, b"a")) * 1000  # all are the same one
-    with pytest.raises(ValueError, match="more than 1,000 parts"):
+    with pytest.raises(DataLossError, match="more than 1000 parts"):
         _object_graph.parse(field(1, field(2, b"") * 1000) + field(1, children))
 
 
@@ -168,7 +168,7 @@ def test_slots_stand_below_their_optimizer() -> None:
     root = child(1, "w") + child(2, "opt") + saver
     variable, state = value("w/key", "w"), value("w/m/key", "w/m")
     text = graph([root, variable, slot(1, "m", 3) + slot(1, "v", 4), state, b""])
-    found = _object_graph.parse(text, lambda key: (key,) * (key == "w/key"))
+    found = _object_graph.parse(text, lambda keys: [(key,) * (key == "w/key") for key in keys])
     assert found.tree().splitlines() == [
         "root: by the registered saver saver",
         "  w: w/key",

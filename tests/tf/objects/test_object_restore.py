@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from object_cases import assert_same, checkpoint_class, contents, hashes, net, values
 
 import ckptfast
+from ckptfast._object_graph import KEY
+from helpers.object_graph import child, graph, value
 
 READERS = ("tensorflow", "ckptfast")
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -132,6 +136,32 @@ def test_tables_and_python_state_come_back(Checkpoint: Any, tf: ModuleType, tmp_
         assert new["table"].lookup(tf.constant(["a"])).numpy().tolist() == [3]
         assert new["state"].text == "3"
         assert next(new["iterator"]).numpy() == 3
+
+
+def test_a_damaged_object_graph_is_not_walked(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    sound = graph([child(1, "v"), value(f"v{VALUE}")])
+    for name, message in {"torn": sound[:-3], "text": b"\xff\xff"}.items():
+        path = ckptfast.save(tmp_path / name, {KEY: message, f"v{VALUE}": np.float32(1)})
+        v = tf.Variable(0.0)
+        with pytest.raises(DecodeError):
+            Checkpoint(v=v).read(path)
+        assert v.numpy() == 0.0
+
+
+def test_a_damaged_object_graph_is_named(tf: ModuleType, tmp_path: Path) -> None:
+    Checkpoint = checkpoint_class("ckptfast")
+    elsewhere = graph([child(1, "v") + child(7, "w"), value(f"v{VALUE}")])
+    for name, message in {"x": b"\xff", "empty": b"", "far": elsewhere, "number": 3.5}.items():
+        path = ckptfast.save(tmp_path / name, {KEY: message, f"v{VALUE}": np.float32(1)})
+        v = tf.Variable(0.0)
+        with pytest.raises(ckptfast.DataLossError, match=rf"{name}: the object graph.*") as caught:
+            Checkpoint(v=v).read(path)
+        assert isinstance(caught.value, DecodeError)
+        assert (caught.value.path, caught.value.key) == (path, KEY)
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+        assert v.numpy() == 0.0
 
 
 def test_no_path_initializes_only(Checkpoint: Any, tf: ModuleType) -> None:

@@ -42,6 +42,74 @@ def test_an_object_without_a_value_is_forgotten(
     assert (a.numpy(), extra.numpy()) == (1.0, 5.0)
 
 
+def verdicts(status: Any) -> list[bool]:
+    """Whether `assert_existing_objects_matched` and `assert_consumed` hold."""
+    held = []
+    for assertion in (status.assert_existing_objects_matched, status.assert_consumed):
+        try:
+            held.append(assertion() is status)
+        except AssertionError:
+            held.append(False)
+    return held
+
+
+def test_a_status_does_not_see_what_the_program_does_after_the_restore(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    old, new = tf.Module(), tf.Module()
+    old.a = tf.Variable(1.0)
+    new.a, new.list = tf.Variable(0.0), []
+    path = Checkpoint(old).write(str(tmp_path / "c"))
+    status = Checkpoint(new).read(path)
+    assert verdicts(status) == [True, True], "an empty list has no values"
+    new.child = tf.Module()
+    assert verdicts(status) == [True, True], "nor has a module"
+    new.list.append(tf.Variable(2.0))
+    assert verdicts(status) == [False, False]
+    kept = new.list.pop()
+    del new.list
+    new.list = []
+    assert verdicts(status) == [False, False], "what was seen once is not forgotten"
+    del kept
+    assert verdicts(status) == [True, True]
+    later = Checkpoint(new).read(path)
+    assert verdicts(status) == [True, True], "a later restore counts as one"
+    assert verdicts(later) == [True, True]
+    del new.a
+    new.a = tf.Variable(5.0)
+    assert verdicts(later) == [False, False], "another variable in the place of a restored one"
+
+
+def test_a_value_that_its_object_does_not_take_is_missed(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    path = Checkpoint(a=tf.Variable(1.0)).write(str(tmp_path / "c"))
+    status = Checkpoint(a=tf.Module()).read(path).expect_partial()
+    assert verdicts(status) == [True, False]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_slots_of_a_new_optimizer_are_asked_for(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path, skip: bool
+) -> None:
+    def trained(names: tuple[str, ...]) -> dict[str, Any]:
+        optimizer = tf.compat.v1.train.MomentumOptimizer(0.1, 0.9)
+        made = {name: tf.Variable([3.0]) for name in names}
+        optimizer.apply_gradients([(tf.constant([1.0]), made[name]) for name in names])
+        return {**made, "optimizer": optimizer}
+
+    path = Checkpoint(**trained(("a",))).write(str(tmp_path / "c"))
+    options = tf.train.CheckpointOptions(experimental_skip_slot_variables=skip)
+    status = Checkpoint(**trained(("a",))).read(path, options)
+    assert verdicts(status) == [True, True]
+    more = Checkpoint(**trained(("a", "b"))).read(path, options)
+    assert verdicts(more) == [False, False]
+    no_slots = tf.compat.v1.train.MomentumOptimizer(0.1, 0.9)
+    without = Checkpoint(a=tf.Variable([0.0]), optimizer=no_slots).read(path, options)
+    assert verdicts(without) == [True, True], "slots are made when they are restored"
+    assert (no_slots.get_slot_names() == ["momentum"]) is not skip
+
+
 def test_nothing_that_matches_is_a_match(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
     path = Checkpoint(a=tf.Variable(1.0)).write(str(tmp_path / "c"))
     status = Checkpoint(z=tf.Variable(0.0)).read(path).expect_partial()

@@ -22,8 +22,14 @@ once for every shape, which takes as long as 2,500 assignments."""
 _RESOURCE: Final = tf.resource.as_datatype_enum
 
 
-def assign(variables: Sequence[Any], tensors: Sequence[Any], types: Sequence[int]) -> None:
-    """Assign the first tensors to the variables; `types` are the numbers of their types.
+Signature = tuple[int, tuple[int | None, ...] | None]
+"""Number of the type and shape of a variable."""
+
+
+def assign(
+    variables: Sequence[Any], tensors: Sequence[Any], signatures: Sequence[Signature]
+) -> None:
+    """Assign the first tensors to the variables, whose `signatures` are known.
 
     Shapes are not compared. An operation on a resource runs on the device of the resource.
     """
@@ -32,24 +38,30 @@ def assign(variables: Sequence[Any], tensors: Sequence[Any], types: Sequence[int
     alone: Iterable[int] = range(len(variables))
     try:
         if len(variables) >= _MANY and len(eager.devices()) == 1:
-            alone = _together(eager, variables, tensors, types)
+            alone = _together(eager, variables, tensors, signatures)
         handle, run = eager._handle, pywrap_tfe.TFE_Py_Execute
-        attributes = {number: ("dtype", number, "validate_shape", False) for number in set(types)}
+        attributes = {
+            number: ("dtype", number, "validate_shape", False)
+            for number in {number for number, _ in signatures}
+        }
         for at in alone:
             # What `assign_variable_op` ends in: thousands of them are most of a restore.
             inputs = [variables[at]._handle, tensors[at]]
-            run(handle, "", _ASSIGN, inputs, attributes[types[at]], 0)
+            run(handle, "", _ASSIGN, inputs, attributes[signatures[at][0]], 0)
     except core._NotOkStatusException as error:
         ops.raise_from_not_ok_status(error, None)
 
 
 def _together(
-    eager: Any, variables: Sequence[Any], tensors: Sequence[Any], types: Sequence[int]
+    eager: Any,
+    variables: Sequence[Any],
+    tensors: Sequence[Any],
+    signatures: Sequence[Signature],
 ) -> list[int]:
     """Assign variables of which there are many alike; the places of all others."""
     alike = defaultdict(list)
-    for at, variable in enumerate(variables):
-        alike[types[at], variable._shape._dims].append(at)
+    for at, signature in enumerate(signatures):
+        alike[signature].append(at)
     alone: list[int] = []
     for (number, _), places in alike.items():
         whole = len(places) // _TOGETHER * _TOGETHER if len(places) >= _MANY else 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
+from tensorflow.python.trackable import base
 from tensorflow.python.training.saving import saveable_object_util
 
 from ... import _dtypes, _stats
+from ..._object_graph import Values
 from . import _assign, _plain
 from ._plain import OnlyTensorFlow
 from ._source import Source
@@ -35,11 +38,19 @@ class Pending:
 
 
 class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore[misc]
-    """TensorFlow's bookkeeping of one restore, with the checkpoint's `source`."""
+    """TensorFlow's bookkeeping of one restore, with the checkpoint's `source`.
 
-    def __init__(self, source: Source, message: Any, path: str, view: Any, options: Any) -> None:
+    `values` is what `message` says, apart from messages: to look at one field of each of thousands
+    of them takes longer than to restore the variables.
+    """
+
+    def __init__(
+        self, source: Source, message: Any, values: Values, path: str, view: Any, options: Any
+    ) -> None:
         with tf.device("/cpu:0"):
             path_tensor = tf.constant(source.prefix)
+        without_slots = copy.copy(options)
+        without_slots.experimental_skip_slot_variables = True
         super().__init__(
             object_graph_proto=message,
             save_path=path,
@@ -47,10 +58,19 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
             reader=source,
             restore_op_cache={},
             graph_view=view,
-            options=options,
+            options=without_slots,
             saveables_cache=None,
         )
+        self.options = options
         self.source = source
+        self.values = values
+        if not options.experimental_skip_slot_variables:
+            for optimizer, name, variable, slot in values.slots:
+                self.slot_restorations[variable].append(
+                    base._SlotVariableRestoration(
+                        optimizer_id=optimizer, slot_variable_id=slot, slot_name=name
+                    )
+                )
 
     def restore_saveables(
         self,
@@ -71,11 +91,16 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
         specs = [spec for saveable in ours for spec in saveable.specs]
         plain = [spec for spec in specs if not spec.slice_spec and spec.dtype != tf.variant]
         keys = pending.keys + [spec.name for spec in plain]
-        types = [variable._dtype._type_enum for variable in pending.variables]
+        wanted = [
+            (variable._dtype._type_enum, variable._shape._dims) for variable in pending.variables
+        ]
+        types = [number for number, _ in wanted]
         types += [spec.dtype.base_dtype.as_datatype_enum for spec in plain]
         indices = self.source.find(keys)
         tensors = self.source.tensors(keys, types, indices)
-        self._check_shapes(pending.variables, indices)
+        signatures = self.source.signatures
+        if wanted != [signatures[index] for index in indices[: len(wanted)]]:
+            self._check_shapes(pending.variables, indices)
         given = {
             id(spec): value for spec, value in zip(plain, tensors[len(pending.keys) :], strict=True)
         }
@@ -85,7 +110,7 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
         for position in pending.python:
             key = position.object_proto.attributes[0].checkpoint_key
             position.trackable.deserialize(self.source.get_tensor(key))
-        _assign.assign(pending.variables, tensors, types)
+        _assign.assign(pending.variables, tensors, wanted)
         for saveable in ours:
             with tf.device(saveable_object_util.set_cpu0(_device(saveable))):
                 saveable.restore([given[id(spec)] for spec in saveable.specs], None)
@@ -99,7 +124,7 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
         signatures = self.source.signatures
         for variable, index in zip(variables, indices, strict=False):
             shape = signatures[index][1]
-            if variable._shape._dims != shape and not variable.shape.is_compatible_with(shape):
+            if not variable.shape.is_compatible_with(shape):
                 raise ValueError(
                     f"Received incompatible tensor with shape {tf.TensorShape(shape)} "
                     f"when attempting to restore variable with shape {variable.shape} "

@@ -40,10 +40,11 @@ class ObjectGraph(NamedTuple):
     slots: list[Slot]
 
 
-def traverse(view: Any) -> ObjectGraph:
+def traverse(view: Any, *, with_slots: bool = True) -> ObjectGraph:
     """What TensorFlow's `breadth_first_traversal` and `serialize_slot_variables` find.
 
-    They ask every variable for its children and its slots. Raises `OnlyTensorFlow` where an object
+    They ask every variable for its children and its slots. Without `with_slots` slot variables are
+    left out. Raises `OnlyTensorFlow` where an object
     belongs to a distribution strategy, and `NotImplementedError` as TensorFlow does.
     """
     list_children = _lister(view)
@@ -81,7 +82,7 @@ def traverse(view: Any) -> ObjectGraph:
             children.append((names, tuple([numbers[id(child)] for _, child in listed])))
         except KeyError:  # a child that was just made by asking for it, and is not the same twice
             raise OnlyTensorFlow("children that are made anew each time") from None
-    slots = _slots(objects, numbers, optimizers)
+    slots = _slots(objects, numbers, optimizers) if with_slots else []
     children += [_NONE] * len(slots)
     variables += [_plain.variable(objects[slot.slot]) for slot in slots]
     return ObjectGraph(objects, variables, children, slots)

@@ -15,7 +15,8 @@ from ... import _stats
 from . import _plain
 from ._coordinator import Coordinator, Pending
 
-_VALUE = f".ATTRIBUTES/{base.VARIABLE_VALUE_KEY}"
+# Its `__init__` only looks at the arguments again.
+_REF = weakref.KeyedRef.__new__
 
 
 class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
@@ -77,7 +78,7 @@ class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
         while queue:
             position, trackable = queue.popleft()
             position._gather(trackable, pending)
-            if position.object_proto.children and position._bind_variables(trackable, pending):
+            if position._bind_variables(trackable, pending):
                 restore_lib._queue_children_for_restoration(position, queue)
             restore_lib._queue_slot_variables(position, queue)
         checkpoint.restore_pending(pending)
@@ -85,10 +86,11 @@ class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
 
     def _gather(self, trackable: Any, pending: Pending) -> None:
         """Note what the object itself takes from the checkpoint."""
-        variable = _plain.variable(trackable)
-        key = None if variable is None else value_key(self.object_proto)
-        if key is not None:
-            _note(trackable, variable, key, self._checkpoint, pending)
+        checkpoint: Coordinator = self._checkpoint
+        key = checkpoint.values.keys[self._proto_id]
+        variable = None if key is None else _plain.variable(trackable)
+        if variable is not None and key is not None:
+            _note(trackable, variable, key, checkpoint, pending)
             return
         _, saveables, python, registered = self._single_restore()
         pending.saveables.update(saveables)
@@ -102,26 +104,29 @@ class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
         What TensorFlow does with every child takes ten times as long.
         """
         checkpoint: Coordinator = self._checkpoint
-        nodes = checkpoint.object_graph_proto.nodes
+        names, numbers = checkpoint.values.children[self._proto_id]
+        if not names:
+            return False
+        keys = checkpoint.values.keys
         bound = checkpoint.object_by_proto_id
         # Its own `in` raises and catches an exception for every number that is not there, and to
         # put something in takes it twice as long.
         known = bound.data
+        matched = checkpoint.matched_proto_ids
         with_slots = checkpoint.slot_restorations.keys() | checkpoint.deferred_slot_restorations
         lookup = _lookup(trackable)
         others = False
-        for child in self.object_proto.children:
-            number = child.node_id
+        for name, number in zip(names, numbers, strict=True):
             if number in known:
                 continue
-            obj = lookup(child.local_name)
-            variable = None if obj is None else _plain.variable(obj)
-            key = None if variable is None else value_key(nodes[number])
-            if key is None or number in with_slots:
+            key = keys[number]
+            obj = lookup(name)
+            variable = None if obj is None or key is None else _plain.variable(obj)
+            if variable is None or key is None or number in with_slots:
                 others = True
                 continue
-            known[number] = weakref.KeyedRef(obj, bound._remove, number)
-            checkpoint.matched_proto_ids.add(number)
+            known[number] = _REF(weakref.KeyedRef, obj, bound._remove, number)
+            matched.add(number)
             _note(obj, variable, key, checkpoint, pending)
         return others
 
@@ -150,14 +155,3 @@ def _note(
             attributes["_self_update_uid"] = uid
         else:
             trackable._update_uid = uid
-
-
-def value_key(node: Any) -> str | None:
-    """The key of a variable's value, if that is all that was saved of an object."""
-    attributes = node.attributes
-    if len(attributes) != 1 or node.children or node.HasField("registered_saver"):
-        return None
-    attribute = attributes[0]
-    key: str = attribute.checkpoint_key
-    # The other way round, a name of no variable may end so too.
-    return key if key.endswith(_VALUE) and attribute.name == base.VARIABLE_VALUE_KEY else None

@@ -4,45 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
 from tensorflow.python.checkpoint import checkpoint_options, util
-from tensorflow.python.trackable import base
 
+from ... import _object_graph
+from ..._object_graph import KEY, Values
+from ...errors import DataLossError, _located
 from ._coordinator import Coordinator
 from ._position import Position
 from ._source import Source
+from ._status import Status
+
+
+class ObjectGraphError(DecodeError, DataLossError):  # type: ignore[misc]
+    """An object graph that is damaged: what TensorFlow raises there, and ckptfast's class."""
 
 
 def restore(view: Any, path: str, options: Any) -> Any:
     """What `TrackableSaver.restore` does in eager mode; returns TensorFlow's status objects."""
     options = options or checkpoint_options.CheckpointOptions()
     source = Source(path)
-    if source.signature(base.OBJECT_GRAPH_PROTO_KEY) is None:
+    if source.signature(KEY) is None:
         return _by_name(view, path, source)
-    message = trackable_object_graph_pb2.TrackableObjectGraph()
-    message.ParseFromString(source.get_tensor(base.OBJECT_GRAPH_PROTO_KEY))
-    checkpoint = Coordinator(source, message, path, view, options)
+    message, values = _object_graph_of(source)
+    checkpoint = Coordinator(source, message, values, path, view, options)
     Position(checkpoint, 0).restore(view.root, source)
+    names, numbers = values.children[0]
+    # TensorFlow takes the first of two children with one name.
+    children = dict(zip(names[::-1], numbers[::-1], strict=True))
     for reference in view.attached_dependencies or ():
         # An attached object hangs on no object of the graph, so the walk may have missed it.
-        number = _child(message, reference.name)
+        number = children.get(reference.name)
         if (
             reference.name != "root"
             and number is not None
             and number not in checkpoint.object_by_proto_id
         ):
             Position(checkpoint, number).restore(reference.ref, source)
-    return checkpoint_lib.CheckpointLoadStatus(
-        checkpoint, graph_view=view, feed_dict=None, options=options
-    )
+    return Status(checkpoint, graph_view=view, feed_dict=None, options=options)
 
 
-def _child(message: Any, name: str) -> int | None:
-    for child in message.nodes[0].children:
-        if child.local_name == name:
-            return int(child.node_id)
-    return None
+def _object_graph_of(source: Source) -> tuple[Any, Values]:
+    """The object graph as TensorFlow's message, and apart. Raises `ObjectGraphError`."""
+    text = source.get_tensor(KEY)
+    message = trackable_object_graph_pb2.TrackableObjectGraph()
+    try:
+        if not isinstance(text, bytes):
+            raise DecodeError("it is not a string")
+        message.ParseFromString(text)
+        return message, _object_graph.values(text)
+    except (DecodeError, DataLossError) as error:
+        damaged = ObjectGraphError(
+            f"{source.prefix}: the object graph (tensor {KEY!r}) cannot be parsed: {error}; "
+            "variables can still be loaded by their keys with ckptfast.load"
+        )
+        raise _located(damaged, path=source.prefix, key=KEY) from error
 
 
 def _by_name(view: Any, path: str, source: Source) -> Any:

@@ -22,6 +22,7 @@ from .._tensorflow_ops import _path
 from ..saver import _config
 
 _NO_FILES = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
+_NO_CAPSULES = (tuple, list)
 _DLPACK = {_dtypes.number(name): element for name, element in _eager._DLPACK.items()}
 
 
@@ -57,8 +58,7 @@ class Source(CheckpointReader):
 
     def find(self, keys: Sequence[str]) -> list[int]:
         """The number of each tensor in the index, or -1 where there is none."""
-        find = self._reader._native.find
-        return [find(key) for key in keys]
+        return self._reader._native.find_all(keys)
 
     @property
     def signatures(self) -> Sequence[tuple[int, tuple[int, ...]]]:
@@ -89,27 +89,24 @@ class Source(CheckpointReader):
             if stored != types:
                 self._check_types(keys, types, stored)
         with _reading():
-            places = native.read(
+            values = native.capsules(
                 indices,
                 verify=self._reader._verify_reads,
                 copy=self._reader._copy,
                 align=_values.ALIGNMENT,
+                elements=_DLPACK,
             )
         eager = context.context()
         eager.ensure_initialized()
         handle = eager._handle
-        result = []
+        # What `tf.experimental.dlpack.from_dlpack` ends in.
         from_capsule = pywrap_tfe.TFE_FromDlpackCapsule
-        for key, index, place in zip(keys, indices, places, strict=True):
-            number, shape = signatures[index]
-            element = _DLPACK.get(number)
-            if element is None or type(place) is not tuple or 0 in shape:
-                result.append(self._by_value(key, number, shape, place))
-                continue
-            region, offset = place
-            # What `tf.experimental.dlpack.from_dlpack` ends in.
-            result.append(from_capsule(region.dlpack(offset, shape, *element), handle))
-        return result
+        return [
+            from_capsule(value, handle)
+            if type(value) not in _NO_CAPSULES
+            else self._by_value(key, *signatures[index], value)
+            for key, index, value in zip(keys, indices, values, strict=True)
+        ]
 
     def _by_value(self, key: str, number: int, shape: tuple[int, ...], place: Any) -> Any:
         """A tensor that DLPack cannot express."""
