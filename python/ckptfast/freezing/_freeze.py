@@ -75,7 +75,9 @@ def freeze(
 
     Keys of the checkpoint are found by the saver's nodes in the graph, the collections of the meta
     graph, `shared_name`, the node's name, and the full names in an object-based checkpoint, in this
-    order.
+    order. Of a SavedModel, variables that its initialisation assigns the path of an asset have that
+    path, in the folder where the model is; those that are not in the checkpoint have the constant
+    that it assigns.
 
     Returns the bytes of the graph, or with `output` a `FreezeReport`.
 

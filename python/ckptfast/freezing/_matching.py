@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from .. import _dtypes, _moving_averages, _patterns
 from .._bundle import Reader
 from ..errors import CheckpointError, NotFoundError, UnsupportedError, _located
-from . import _protos, _savers
+from . import _initial, _protos, _savers
+from ._initial import Initial
 from ._savers import Box, Place
 from ._source import Source
 
@@ -19,6 +20,8 @@ class Constant(NamedTuple):
     - `node`, `op`: of the variable.
     - `key`: of the tensor in the checkpoint; `box`: which part of it.
     - `dtype`: number of the element type; `shape`: of the constant.
+    - `tensor`: its value where that is not in the checkpoint, as a `TensorProto`; `key` then says
+      what it is.
     """
 
     node: str
@@ -27,6 +30,7 @@ class Constant(NamedTuple):
     box: Box | None
     dtype: int
     shape: tuple[int, ...]
+    tensor: Any = None
 
     @property
     def size(self) -> int:
@@ -46,6 +50,7 @@ class Matcher:
         self._tables = _savers.places(source.graph_def, source.saver_def)
         self._tables.append(_savers.listed(source.collections, _protos.message("VariableDef")))
         self._parts = _parts(source.graph_def)
+        self.initial = _initial.values(source)
         objects = reader.objects
         self._full_names = (
             {item.full_name: item.key for item in objects.attributes() if item.full_name}
@@ -58,11 +63,14 @@ class Matcher:
 
         Raises `ValueError` where the type or the shape is not the variable's.
         """
+        initial = self.initial.get(node.name)
+        if initial is not None and initial.is_asset:
+            return _initialised(node, initial)
         for place in self._candidates(node):
             key = self._key(place.key)
             if key is not None:
                 return self._checked(node, Place(key, place.box))
-        return None
+        return None if initial is None else _initialised(node, initial)
 
     def _candidates(self, node: Any) -> Iterator[Place]:
         """Where a variable's value may be, the best first."""
@@ -147,7 +155,7 @@ def match(nodes: Iterable[Any], matcher: Matcher) -> list[Constant]:
             unfit.append(f"{node.name}: {error}")
             continue
         if constant is None:
-            missing.append(node.name + _patterns.near(node.name, reader))
+            missing.append(node.name + _why(node.name, matcher))
         else:
             found.append(constant)
     if missing:
@@ -155,6 +163,28 @@ def match(nodes: Iterable[Any], matcher: Matcher) -> list[Constant]:
     if unfit:
         raise _problem(UnsupportedError, reader, "holds other variables than the graph", unfit)
     return found
+
+
+def _why(name: str, matcher: Matcher) -> str:
+    initial = matcher.initial.get(name)
+    if initial is None:
+        return _patterns.near(name, matcher.reader)
+    return (
+        f" ({initial.origin} computes its value when the model is loaded, which needs a session: "
+        "tf.compat.v1.saved_model.load and ckptfast.convert_variables_to_constants)"
+    )
+
+
+def _initialised(node: Any, initial: Initial) -> Constant | None:
+    """A variable with the value that the model's initialisation gives it, if that is known."""
+    tensor = initial.tensor
+    if tensor is None or tensor.dtype != node.attr["dtype"].type:
+        return None
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    declared = _declared(node)
+    if declared is not None and not _fits(shape, declared):
+        return None
+    return Constant(node.name, node.op, initial.origin, None, tensor.dtype, shape, tensor)
 
 
 def _problem(

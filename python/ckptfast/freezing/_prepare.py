@@ -98,12 +98,16 @@ def prepare(source: Source, reader: Reader, wanted: Wanted) -> Frozen:
     chosen = [node for node in handles if wanted.is_constant(node.name)]
     constants = _matching.match(chosen, matcher)
     _check_size(sum(_stored_bytes(reader, item) for item in constants))
-    raw = {item.node: item for item in constants if _constants.is_raw(item.dtype, item.size)}
-    small = _small_values(reader, [item for item in constants if item.node not in raw])
+    stored = [item for item in constants if item.tensor is None]
+    raw = {item.node: item for item in stored if _constants.is_raw(item.dtype, item.size)}
+    small = _small_values(reader, [item for item in stored if item.node not in raw])
     types = {item.node: item.dtype for item in constants}
+    given = {item.node: item.tensor for item in constants if item.tensor is not None}
 
     def fill(node: Any) -> None:
-        if node.name in small:
+        if node.name in given:
+            node.attr["value"].tensor.CopyFrom(given[node.name])
+        elif node.name in small:
             _constants.fill(node.attr["value"].tensor, small[node.name], types[node.name])
 
     values = {item.node: _value(item) for item in constants}
@@ -163,6 +167,8 @@ def _value(constant: Constant) -> Value:
 
 def _stored_bytes(reader: Reader, constant: Constant) -> int:
     """About how much a constant takes; of strings it is known where they are in one piece."""
+    if constant.tensor is not None:
+        return int(constant.tensor.ByteSize())
     if _dtypes.itemsize(constant.dtype):
         return _pieces.nbytes(constant)
     return reader.info(constant.key).nbytes or 0 if constant.box is None else 0

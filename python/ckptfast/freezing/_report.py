@@ -17,7 +17,11 @@ class FreezeReport(os.PathLike[str]):
     nodes: int
     """Number of nodes in the frozen graph."""
     constants: dict[str, str]
-    """Every variable that is a constant now (name of the node), with the key of its value."""
+    """Every variable that is a constant now (name of the node), with the key of its value.
+
+    Of a value that the model's initialisation gives it is the path of the asset, or the name of the
+    constant.
+    """
     variables: tuple[str, ...]
     """Variables that stayed variables, because `variables` or `exclude` said so."""
     averaged: tuple[str, ...]

@@ -17,7 +17,7 @@ _CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 # What may stand between a variable and a saver's node.
 _BETWEEN: Final = ("Identity", "Reshape", "ReadVariableOp", "Cast")
 _RESTORES: Final = ("RestoreV2", "RestoreSlice", "Restore")
-_ASSIGNS: Final = ("Assign", "AssignVariableOp")
+ASSIGNS: Final = ("Assign", "AssignVariableOp")
 # Elements in a constant of names: a shape that says more is not to be believed.
 _MOST_TEXTS: Final = 1_000_000
 _COLLECTIONS: Final = (
@@ -100,7 +100,7 @@ def places(graph_def: Any, saver_def: Any) -> list[dict[str, Place]]:
     library = {function.signature.name: function for function in graph_def.library.function}
     for scope in _scopes(main, library):
         for node in scope.nodes.values():
-            if node.op in _ASSIGNS:
+            if node.op in ASSIGNS:
                 is_chosen = scope is main and node.name in chosen
                 _add(preferred if is_chosen else restored, _restored(scope, node))
             elif node.op == "SaveV2":

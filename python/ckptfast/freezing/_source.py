@@ -33,6 +33,8 @@ class Source(NamedTuple):
     - `graph_def`: the message `GraphDef`; whoever gets it may change it.
     - `saver_def`, `collections`: of the meta graph; `None` and empty where there is none.
     - `outputs`: names of the tensors that the signatures return.
+    - `signatures`, `assets`: of the meta graph.
+    - `folder`: of the SavedModel; `None` where there is none, or where nobody knows it.
     """
 
     name: str
@@ -40,10 +42,15 @@ class Source(NamedTuple):
     saver_def: Any
     collections: dict[str, Any]
     outputs: tuple[str, ...]
+    signatures: dict[str, Any]
+    assets: tuple[Any, ...]
+    folder: str | None
 
 
-def read(graph: Any, tags: Iterable[str] | None = None) -> Source:
+def read(graph: Any, tags: Iterable[str] | None = None, *, folder: str | None = None) -> Source:
     """The graph that `graph` means: a path, or a message of protobuf or TensorFlow.
+
+    `folder` is that of the SavedModel that a message comes from.
 
     Raises `FileNotFoundError`, `DataLossError` for a file that is neither of the three, and
     `ValueError` where the tags choose no graph.
@@ -57,7 +64,7 @@ def read(graph: Any, tags: Iterable[str] | None = None) -> Source:
             raise TypeError(f"a {kind} holds no graph; pass a GraphDef or a MetaGraphDef")
         message = _protos.message(kind)
         parsed = message.FromString(graph.SerializeToString())
-        return _of_message(kind, parsed, f"the given {kind}", tags)
+        return _of_message(kind, parsed, f"the given {kind}", tags, folder)
     if not isinstance(graph, str | bytes | os.PathLike):
         raise TypeError(
             f"graph is a path, a message that holds a graph or a tf.Graph, not {graph!r}"
@@ -66,7 +73,7 @@ def read(graph: Any, tags: Iterable[str] | None = None) -> Source:
     with open(path, "rb") as file:
         content = file.read()
     kind, parsed = _parse(path, content)
-    return _of_message(kind, parsed, path, tags)
+    return _of_message(kind, parsed, path, tags, os.path.dirname(path))
 
 
 def _file(path: str) -> str:
@@ -130,13 +137,15 @@ def _is_plausible(kind: str, message: Any) -> bool:
     return len(graph_def.node) > 0 and all(node.op and node.name for node in graph_def.node)
 
 
-def _of_message(kind: str, message: Any, name: str, tags: Iterable[str] | None) -> Source:
+def _of_message(
+    kind: str, message: Any, name: str, tags: Iterable[str] | None, folder: str | None
+) -> Source:
     if kind == "SavedModel":
         message = _tagged(message, name, tags)
     elif tags is not None:
         raise ValueError(f"{name}: tags= chooses a graph of a SavedModel, and this is a {kind}")
     if kind == "GraphDef":
-        return Source(name, message, None, {}, ())
+        return Source(name, message, None, {}, (), {}, (), None)
     outputs = dict.fromkeys(
         info.name
         for signature in message.signature_def.values()
@@ -145,7 +154,16 @@ def _of_message(kind: str, message: Any, name: str, tags: Iterable[str] | None) 
     )
     saver_def = message.saver_def if message.HasField("saver_def") else None
     collections = dict(message.collection_def)
-    return Source(name, message.graph_def, saver_def, collections, tuple(sorted(outputs)))
+    return Source(
+        name=name,
+        graph_def=message.graph_def,
+        saver_def=saver_def,
+        collections=collections,
+        outputs=tuple(sorted(outputs)),
+        signatures=dict(message.signature_def),
+        assets=tuple(message.asset_file_def),
+        folder=folder,
+    )
 
 
 def _tagged(model: Any, name: str, tags: Iterable[str] | None) -> Any:

@@ -87,9 +87,10 @@ def freeze_graph(
     wanted = _wanted(
         meta_graph.graph_def, output_node_names, variable_names_whitelist, variable_names_denylist
     )
-    path = input_saved_model_dir if input_saved_model_dir else input_checkpoint
+    folder = input_saved_model_dir or None
+    path = folder or input_checkpoint
     try:
-        return while_replaced(lambda: _frozen(meta_graph, path, wanted, output_graph))
+        return while_replaced(lambda: _frozen(meta_graph, folder, path, wanted, output_graph))
     except (CheckpointError, OSError) as error:
         raise combined(error) from None
 
@@ -110,11 +111,13 @@ def _wanted(graph_def: Any, outputs: str, whitelist: str, denylist: str) -> _pre
     )
 
 
-def _frozen(meta_graph: Any, path: Any, wanted: _prepare.Wanted, output: str) -> Any:
+def _frozen(
+    meta_graph: Any, folder: str | None, path: Any, wanted: _prepare.Wanted, output: str
+) -> Any:
     if output and not _remote.is_remote(output):
         _files.check_target(_paths.local(output))
     with open(path) as reader:
-        frozen = _prepare.prepare(_source.read(meta_graph), reader, wanted)
+        frozen = _prepare.prepare(_source.read(meta_graph, folder=folder), reader, wanted)
         content = frozen.pieces.join(reader)
         if output and _remote.is_remote(output):
             with tf.io.gfile.GFile(output, "wb") as file:
