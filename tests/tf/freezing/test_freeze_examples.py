@@ -66,8 +66,118 @@ def test_a_frozen_example_computes_something_else(
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         tf.compat.v1.train.import_meta_graph(f"{prefix}.meta").restore(session, prefix)
         wanted = session.run(f"{output}:0", feeds)
-    frozen = ckptfast.freeze(f"{prefix}.meta", prefix, [output])
+    frozen = frozen_graph(tf, ckptfast.freeze(f"{prefix}.meta", prefix, [output]))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        graph_def = tf.compat.v1.GraphDef.FromString(frozen)
-        (tensor,) = ckptfast.import_graph_def(graph_def, return_elements=[f"{output}:0"], name="")
+        (tensor,) = ckptfast.import_graph_def(frozen, return_elements=[f"{output}:0"], name="")
         np.testing.assert_array_equal(session.run(tensor, feeds), wanted)
+
+
+IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("programs", "outputs", "feeds"),
+    [
+        (["moving_average.py"], ["v/Read/ReadVariableOp"], {}),
+        (["convert.py"], ["Sum", "global_step/Read/ReadVariableOp"], {}),
+        (["partial_restore.py"], ["norm_1/Squeeze", "output/scale/Read/ReadVariableOp"], {}),
+        (
+            ["classifier.py train", "finetune_classifier.py"],
+            ["head/logits", "fc2/add"],
+            {"x:0": IMAGES},
+        ),
+    ],
+)
+def test_a_session_that_ends_and_its_frozen_graph_disagree(
+    tf: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    programs: list[str],
+    outputs: list[str],
+    feeds: dict[str, Any],
+) -> None:
+    """Every session of an example that has the outputs, when the example leaves it."""
+    sessions: list[tuple[str, list[Any]]] = []
+    leave = tf.compat.v1.Session.__exit__
+
+    def leaving(session: Any, *error: Any) -> Any:
+        names = {operation.name for operation in session.graph.get_operations()}
+        if error[0] is None and names.issuperset(outputs):
+            values = session.run([f"{name}:0" for name in outputs], feeds)
+            prefix = ckptfast.Saver().save(session, f"{tmp_path}/session-{len(sessions)}")
+            sessions.append((prefix, values))
+        return leave(session, *error)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.compat.v1.Session, "__exit__", leaving)
+        for program in programs:
+            name, *arguments = program.split()
+            patched.setattr(sys, "argv", [name, *arguments, str(tmp_path)])
+            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    assert sessions
+    for prefix, values in sessions:
+        graph_def = frozen_graph(tf, ckptfast.freeze(f"{prefix}.meta", prefix, outputs))
+        for got, wanted in zip(computed(tf, graph_def, outputs, feeds), values, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def test_the_average_is_not_what_is_frozen(
+    tf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["moving_average.py", str(tmp_path)])
+    runpy.run_path(str(EXAMPLES / "moving_average.py"), run_name="__main__")
+    prefix, output = str(tmp_path / "average"), "v/Read/ReadVariableOp"
+    for moving_averages, wanted in ((False, 10), (True, 0.1)):
+        frozen = ckptfast.freeze(
+            f"{prefix}.meta", prefix, [output], moving_averages=moving_averages
+        )
+        (value,) = computed(tf, frozen_graph(tf, frozen), [output], {})
+        assert value == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_model_of_the_demonstration_is_another_when_frozen(
+    tf: ModuleType, tmp_path: Path
+) -> None:
+    model = runpy.run_path(str(EXAMPLES / "demo.py"))["Model"](tf, 4)
+    prefix = str(tmp_path / "model")
+    outputs = [f"{name}/Read/ReadVariableOp" for name in model.names]
+    with model.session() as session:
+        session.run(model.initialize)
+        values = session.run([f"{name}:0" for name in outputs])
+        model.saver.save(session, prefix)
+    frozen = frozen_graph(tf, ckptfast.freeze(model.graph, prefix, outputs))
+    for got, wanted in zip(computed(tf, frozen, outputs, {}), values, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_frozen_keras_model_predicts_something_else(tf: ModuleType, tmp_path: Path) -> None:
+    run("keras_weights.py", "train", str(tmp_path))
+    model = runpy.run_path(str(EXAMPLES / "keras_weights.py"))["classifier"]()
+    ckptfast.keras.load_weights(model, tmp_path / "classifier")
+    predict = tf.function(lambda images: model(images, training=False)).get_concrete_function(
+        tf.TensorSpec([None, 8, 8, 1], name="images")
+    )
+    graph_def = ckptfast.convert_variables_to_constants_v2(predict).graph.as_graph_def()
+    assert not any(node.op in ("VarHandleOp", "ReadVariableOp") for node in graph_def.node)
+    (output,) = (node.name for node in graph_def.node[-1:])
+    (value,) = computed(tf, graph_def, [output], {"images:0": IMAGES})
+    np.testing.assert_allclose(value, model(IMAGES, training=False), rtol=1e-5, atol=1e-6)
+
+
+def frozen_graph(tf: ModuleType, content: bytes) -> Any:
+    """The graph, which has no variables."""
+    graph_def = tf.compat.v1.GraphDef.FromString(content)
+    assert not any(node.op in ("VarHandleOp", "VariableV2") for node in graph_def.node)
+    return graph_def
+
+
+def computed(tf: ModuleType, graph_def: Any, outputs: list[str], feeds: dict[str, Any]) -> Any:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.import_graph_def(graph_def, name="")
+        return session.run([f"{name}:0" for name in outputs], feeds)
+
+
+def test_an_example_is_not_frozen() -> None:
+    """Each is named in this file."""
+    text = Path(__file__).read_text()
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}' not in text] == []
