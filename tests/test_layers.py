@@ -35,8 +35,6 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "_moving_averages",
         "_patterns",
-        "_slots",
-        "_choice",
         "_report",
         "_warnings",
         "_wire",
@@ -46,6 +44,8 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_stats",
         "_dtypes",
         "_object_graph",
+        "_slots",
+        "_choice",
         "_shards",
         "_state",
         "_fingerprint",

@@ -228,6 +228,27 @@ def test_the_fingerprint_is_not_tensorflows(real: Path, tmp_path: Path, tf: Modu
     assert (kept, removed) == (3, 1) and changed
 
 
+def test_the_fingerprint_is_of_what_was_there_before(
+    real: Path, tmp_path: Path, tf: ModuleType
+) -> None:
+    model = next(
+        item for item in with_fingerprint(real) if checkpoint_hash(item) == computed_hash(item)
+    )
+    for number, write in enumerate((ckptfast.save, merged)):
+        copy = Path(shutil.copytree(model, tmp_path / str(number)))
+        write(copy / "variables" / "variables", {"a": numpy.arange(9.0), "b": numpy.float32(1)})
+        assert list(everything(copy)) == ["a", "b"]
+        assert checkpoint_hash(copy) == computed_hash(copy) != checkpoint_hash(model)
+
+
+def merged(prefix: Path, tensors: dict[str, Any]) -> str:
+    """A bundle that was merged from one for each tensor."""
+    parts = [
+        ckptfast.save(prefix.parents[2] / name, {name: value}) for name, value in tensors.items()
+    ]
+    return ckptfast.merge(parts, prefix)
+
+
 def test_real_saved_models_do_not_load_any_more(real: Path, tmp_path: Path, tf: ModuleType) -> None:
     compared = 0
     for number, file in enumerate(sorted(real.rglob("variables/variables.index"))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from . import _patterns, _slots
 
@@ -13,18 +13,20 @@ def left_out(
     exclude: _patterns.Patterns | None,
     *,
     kind: str = "variable",
+    slots: Callable[[Sequence[str]], Collection[str]] = _slots.slots,
 ) -> dict[str, str]:
     """The names that `include` does not name (`None` names all) or `exclude` does, and why.
 
     An exact name beats any other pattern on the other side; of two equals, `exclude` wins. `kind`
-    is what has the names, for messages. Raises `ValueError` for an `include` that matches nothing.
+    is what has the names, for messages, and `slots` says which of them are an optimizer's. Raises
+    `ValueError` for an `include` that matches nothing.
     """
     wanted, refused = _patterns.listed(include), _patterns.listed(exclude)
     _check(wanted, names, kind, given=include is not None)
     for word in refused:
         if isinstance(word, str) and word.startswith(":") and word != _slots.WORD:
             raise ValueError(f"exclude knows the word {_slots.WORD!r}, and not {word!r}")
-    slots = _slots.slots(names) if _slots.WORD in refused else set()
+    of_optimizers = slots(names) if _slots.WORD in refused else ()
     left: dict[str, str] = {}
     for name in names:
         for_it = _patterns.LOOSE if include is None else _patterns.match(wanted, name)
@@ -33,7 +35,7 @@ def left_out(
             left[name] = "not included"
         elif against >= for_it:
             left[name] = "excluded"
-        elif name in slots and for_it != _patterns.EXACT:
+        elif name in of_optimizers and for_it != _patterns.EXACT:
             left[name] = "excluded as an optimizer's"
     return left
 

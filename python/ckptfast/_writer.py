@@ -133,13 +133,14 @@ def merge(
     Raises `ValueError` when two bundles hold the same tensor or differ in byte order.
     """
     prefix = _paths.local(path)
-    _native.merge(
-        [_paths.local(source) for source in prefixes],
-        prefix,
-        durability=durability,
-        delete_old=delete_old,
-        allow_missing=allow_missing,
-    )
+    with _fingerprint.kept_right(prefix, durability):
+        _native.merge(
+            [_paths.local(source) for source in prefixes],
+            prefix,
+            durability=durability,
+            delete_old=delete_old,
+            allow_missing=allow_missing,
+        )
     return prefix
 
 

@@ -97,7 +97,13 @@ def plan(source: Source, wanted: Wanted) -> Plan:
     plain = {name: name for name in named}
     if wanted.moving_averages:
         plain = _moving_averages.plain_names(named)
-    skipped = _choice.left_out(list(plain), wanted.include, wanted.exclude, kind="tensor")
+    skipped = _choice.left_out(
+        list(plain),
+        wanted.include,
+        wanted.exclude,
+        kind="tensor",
+        slots=lambda _: _sources.slots(source, named, plain),
+    )
     chosen = [name for name in plain if name not in skipped]
     origins = _origins(source, wanted.rename, chosen)
     skipped |= dict.fromkeys(set(chosen) - set(origins.values()), "dropped by rename")

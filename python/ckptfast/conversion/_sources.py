@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import _filetype, _names, _object_graph, _paths, _remote
+from .. import _filetype, _names, _object_graph, _paths, _remote, _slots
 from .._bundle import Reader
 from .._filetype import FileType
 from .._names import By
@@ -66,6 +66,23 @@ def names_in(source: Source, by: By | None) -> Mapping[str, str]:
     if by == "object":
         raise ValueError(f"{source.path} has no objects, only names")
     return {name: name for name in source.tensors}
+
+
+def slots(source: Source, names: Mapping[str, str], chosen: Mapping[str, str]) -> set[str]:
+    """Those of `chosen` that are an optimizer's; its values are names in `names_in(source, …)`."""
+    by_name = _slots.slots(chosen)
+    graph = source.reader.objects if isinstance(source, Checkpoint) else None
+    if graph is None:
+        return by_name
+    own = _slots.keys_of(graph)
+    known = {key for item in graph.attributes() for key in item.stored}
+    found = set()
+    for name, origin in chosen.items():
+        # Several tensors may have one name; which is meant is a question for whoever reads it.
+        keys = names.keys_of(origin) if isinstance(names, _names.Names) else [names[origin]]
+        if own.issuperset(keys) or (name in by_name and known.isdisjoint(keys)):
+            found.add(name)
+    return found
 
 
 def has_object_graph(source: Source) -> bool:

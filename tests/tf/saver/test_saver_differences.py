@@ -224,11 +224,16 @@ def test_a_full_disk_is_another_error(tf: ModuleType) -> None:
     assert (again.errno, again.filename) == (errno.ENOSPC, "/there/m.index")
 
 
+@pytest.mark.parametrize("who_writes", ["we", "TensorFlow", "TensorFlow, of objects"])
 def test_a_fingerprint_tells_of_other_variables(
-    FastSaver: Any, v1: Any, here: Path, tf: ModuleType
+    FastSaver: Any, v1: Any, here: Path, tf: ModuleType, who_writes: str
 ) -> None:
     from tensorflow.python.eager import context
     from tensorflow.python.saved_model import fingerprinting
+    from tensorflow.python.training import saver as stock
+
+    class Builder(stock.BulkSaverBuilder):  # type: ignore[misc]
+        """A builder of the user's own, which only TensorFlow can run."""
 
     module = tf.Module()
     with context.eager_mode():
@@ -236,11 +241,19 @@ def test_a_fingerprint_tells_of_other_variables(
         tf.saved_model.save(module, "model")
     old = fingerprinting.read_fingerprint("model").checkpoint_hash
     v1.get_variable("v", initializer=[7.0])
-    with v1.Session() as session:
-        session.run(v1.global_variables_initializer())
-        FastSaver().save(
-            session, "model/variables/variables", write_meta_graph=False, write_state=False
-        )
+    before = sum(ckptfast.stats().fallbacks.values())
+    prefix = "model/variables/variables"
+    if who_writes == "TensorFlow, of objects":
+        with context.eager_mode(), tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+            ckptfast.Checkpoint(v=tf.Variable([7.0])).write(prefix)
+    else:
+        builder = Builder() if who_writes == "TensorFlow" else None
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            FastSaver(builder=builder).save(
+                session, prefix, write_meta_graph=False, write_state=False
+            )
+    assert (sum(ckptfast.stats().fallbacks.values()) > before) is (who_writes != "we")
     new = fingerprinting.read_fingerprint("model").checkpoint_hash
     index = (here / "model" / "variables" / "variables.index").read_bytes()
     assert new != old

@@ -11,7 +11,7 @@ from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
 from tensorflow.python.framework import ops
 from tensorflow.python.lib.io import file_io
 
-from ... import _paths, _remote, _stats
+from ... import _fingerprint, _paths, _remote, _stats
 from ...errors import CheckpointError
 from .. import _errors
 from ..saver import _config, _write
@@ -56,7 +56,10 @@ def save(
         if shards is not None:
             write(file_prefix, shards)
             return file_prefix
-    return theirs(file_prefix, None, session, options)
+    if not isinstance(file_prefix, str) or not tf.executing_eagerly():  # to be written later
+        return theirs(file_prefix, None, session, options)
+    with _fingerprint.kept_right(file_prefix, _config.options().durability):
+        return theirs(file_prefix, None, session, options)
 
 
 def snapshot(saver: Any, file_prefix: Any, options: Any) -> list[list[Row]] | None:

@@ -19,7 +19,7 @@ from tensorflow.python.training import saver as stock
 from tensorflow.python.training import training_util
 from tensorflow.python.util import compat as text
 
-from ... import _stats
+from ... import _fingerprint, _stats
 from ..._bundle import open_private
 from ..._checkpoints import remove_checkpoint
 from ..._files import Durability
@@ -305,7 +305,8 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         reason = self._why_not_fast(session, saving=True)
         if reason is not None:
             _stats.count_fallback(reason)
-            return self._save_by_tensorflow(session, file)
+            with _fingerprint.kept_right(file, self._file_options.durability):
+                return self._save_by_tensorflow(session, file)
         _folder.check(save_path)
         if session is None:
             targets = self._eager_targets()
