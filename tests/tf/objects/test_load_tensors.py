@@ -85,6 +85,52 @@ def test_reads_run_ahead_within_their_bound(tf: ModuleType, tmp_path: Path) -> N
     assert all(first + second <= 50_000 for first, second in itertools.pairwise(away))
 
 
+def test_large_tensors_are_read_while_others_wait(tf: ModuleType, tmp_path: Path) -> None:
+    sizes = [400, 300, 30, 20, 280, 900, 100, 390, 390]
+    values = {f"v{at}": np.full(size, at, "uint8") for at, size in enumerate(sizes)}
+    path = ckptfast.save(tmp_path / "c", values)
+    printed = run(
+        """
+        import gc, sys, weakref
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)])
+        from ckptfast.tf.objects import _source, load_tensors
+        whole, read = _source.Source.tensors, []
+        def tensors(self, keys, types=None, indices=None):
+            there = [size for tensor, size in read if tensor() is not None]
+            found = whole(self, keys, types)
+            read.extend((weakref.ref(tensor), tensor.shape[0]) for tensor in found)
+            if keys:
+                print(sum(there), sum(tensor.shape[0] for tensor in found))
+            return found
+        _source.Source.tensors = tensors
+        gc.disable()
+        found = load_tensors(sys.argv[1], device="CPU:1", max_inflight_bytes=600)
+        assert [(tensor.shape[0], tensor.numpy()[-1]) for tensor in found.values()] == [
+            (int(size), at) for at, size in enumerate(sys.argv[2:])]
+        """,
+        path,
+        *map(str, sizes),
+    )
+    reads = [tuple(map(int, line.split())) for line in printed.splitlines()]
+    assert sum(new for _, new in reads) == sum(sizes)
+    assert any(there for there, _ in reads), "nothing was read ahead"
+    for there, new in reads:
+        assert there + new <= 600 or (there, new) == (0, 900)
+
+
+def test_a_folder_is_not_what_load_takes(tf: ModuleType, tmp_path: Path, real: Path) -> None:
+    tf.train.Checkpoint(v=tf.Variable(1.0)).save(str(tmp_path / "c"))
+    (model, *_) = sorted(real.rglob("variables/variables.index"))
+    for path in (tmp_path, model.parent.parent):
+        found, expected = ckptfast.load_tensors(path), ckptfast.load(path)
+        assert list(found) == list(expected)
+    with pytest.raises(tf.errors.NotFoundError, match="nowhere"):
+        ckptfast.load_tensors(tmp_path / "nowhere")
+
+
 @pytest.mark.gpu
 def test_tensors_arrive_on_a_gpu(tf: ModuleType, tmp_path: Path) -> None:
     from ckptfast.tf.objects import load_tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.eager import context
@@ -34,12 +34,12 @@ def load_tensors(
       the first CPU: there, tensors are the pages of the mapped file where they lie at multiples of
       64 bytes, and copies otherwise.
     - `max_inflight_bytes`: for other devices, tensors are read ahead while earlier ones are being
-      copied; what is read and not yet copied stays below this number, unless a single tensor is
-      larger than half of it.
+      copied; what is read and not yet copied is never more than this number, unless a single tensor
+      is: that one is alone then.
 
-    `path` is a prefix or anything else that `ckptfast.open` takes, except a directory. Raises
-    `ckptfast.NotFoundError` for a name that is not there, `ckptfast.DataLossError` for damage (both
-    are TensorFlow's too), and `tf.errors.InvalidArgumentError` for a device that is not there.
+    `path` is anything that `ckptfast.open` takes. Raises `ckptfast.NotFoundError` for a name that
+    is not there, `ckptfast.DataLossError` for damage (both are TensorFlow's too), and
+    `tf.errors.InvalidArgumentError` for a device that is not there.
     """
     if max_inflight_bytes < 1:
         raise ValueError(f"max_inflight_bytes is at least 1, not {max_inflight_bytes}")
@@ -53,10 +53,14 @@ def load_tensors(
     found = dict(zip(here, source.tensors(here), strict=True))
     away = [name for name in chosen if name not in found]
     sizes = [_values.nbytes(reader, Place(name, None)) for name in away]
-    for batch, tensors in _ahead(source, _batches(away, sizes, max_inflight_bytes // 2)):
+
+    def place(batch: Sequence[str], tensors: Sequence[Any]) -> None:
         for name, tensor in zip(batch, tensors, strict=True):
             with tf.device(devices[name]):
                 found[name] = tf.identity(tensor)
+
+    batches = _batches(away, sizes, max_inflight_bytes // 2)
+    _read_ahead(source, batches, max_inflight_bytes, place)
     return {name: found[name] for name in chosen}
 
 
@@ -78,30 +82,47 @@ def _listed(names: str | Iterable[str]) -> Iterable[str]:
     return [names] if isinstance(names, str) else names
 
 
-def _batches(names: Sequence[str], sizes: Sequence[int], limit: int) -> Iterator[list[str]]:
-    """Lists of names whose tensors have `limit` bytes together at most, or one name."""
+class _Batch(NamedTuple):
+    """Tensors that are read together, and how many bytes they have."""
+
+    names: list[str]
+    nbytes: int
+
+
+def _batches(names: Sequence[str], sizes: Sequence[int], limit: int) -> Iterator[_Batch]:
+    """All names in lists whose tensors have `limit` bytes together at most, or one name."""
     batch: list[str] = []
     total = 0
     for name, size in zip(names, sizes, strict=True):
         if batch and total + size > limit:
-            yield batch
+            yield _Batch(batch, total)
             batch, total = [], 0
         batch.append(name)
         total += size
     if batch:
-        yield batch
+        yield _Batch(batch, total)
 
 
-def _ahead(
-    source: Source, batches: Iterator[list[str]]
-) -> Iterator[tuple[list[str], Sequence[Any]]]:
-    """Each batch with its tensors; the next one is read while the caller has this one."""
+def _read_ahead(
+    source: Source,
+    batches: Iterator[_Batch],
+    limit: int,
+    place: Callable[[Sequence[str], Sequence[Any]], None],
+) -> None:
+    """Call `place` with the names and tensors of each batch, while the next one is being read.
+
+    If both have more than `limit` bytes, the next one is read afterwards.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="ckptfast-read") as pool:
-        following = next(batches, None)
-        reading = None if following is None else pool.submit(source.tensors, following)
-        while following is not None and reading is not None:
-            batch, tensors = following, reading.result()
+        batch = next(batches, None)
+        reading = None
+        while batch is not None:
+            reading = reading or pool.submit(source.tensors, batch.names)
+            tensors = reading.result()
             following = next(batches, None)
-            reading = None if following is None else pool.submit(source.tensors, following)
-            yield batch, tensors
+            reading = None  # it keeps the tensors, too
+            if following is not None and batch.nbytes + following.nbytes <= limit:
+                reading = pool.submit(source.tensors, following.names)
+            place(batch.names, tensors)
             del tensors
+            batch = following

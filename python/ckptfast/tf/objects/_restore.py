@@ -12,6 +12,7 @@ from tensorflow.python.checkpoint import checkpoint_options, util
 from ... import _object_graph
 from ..._object_graph import KEY, Values
 from ...errors import DataLossError, _located
+from . import _source
 from ._coordinator import Coordinator
 from ._position import Position
 from ._source import Source
@@ -25,6 +26,7 @@ class ObjectGraphError(DecodeError, DataLossError):  # type: ignore[misc]
 def restore(view: Any, path: str, options: Any) -> Any:
     """What `TrackableSaver.restore` does in eager mode; returns TensorFlow's status objects."""
     options = options or checkpoint_options.CheckpointOptions()
+    _source.refuse_directory(path)
     source = Source(path)
     if source.signature(KEY) is None:
         return _by_name(view, path, source)

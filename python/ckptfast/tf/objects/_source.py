@@ -33,7 +33,6 @@ class Source(CheckpointReader):
     """
 
     def __init__(self, path: AnyPath) -> None:
-        _refuse_directory(path)
         options = _config.options()
         with _opening(path):
             self._reader = Reader(path, verify=options.verify, copy=options.copy, _private=True)
@@ -146,8 +145,8 @@ def _type_string(number: int) -> str:
     return {"float32": "float", "float64": "double", "float16": "half"}.get(name, name)
 
 
-def _refuse_directory(path: AnyPath) -> None:
-    """TensorFlow takes a prefix here, and says so of a directory; a guess would be no help.
+def refuse_directory(path: AnyPath) -> None:
+    """TensorFlow's `restore` takes a prefix, and says so of a directory; a guess would be no help.
 
     An empty path is a prefix without files.
     """
