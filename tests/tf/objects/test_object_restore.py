@@ -138,6 +138,37 @@ def test_tables_and_python_state_come_back(Checkpoint: Any, tf: ModuleType, tmp_
         assert next(new["iterator"]).numpy() == 3
 
 
+def test_shards_of_a_variable_are_mixed_up(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
+    from tensorflow.python.distribute.sharded_variable import ShardedVariable
+
+    def sharded(*rows: int, dtype: str = "float32") -> Any:
+        return ShardedVariable(
+            [
+                tf.Variable(tf.zeros([size, 3], dtype), name=f"v/part_{at}")
+                for at, size in enumerate(rows)
+            ]
+        )
+
+    old = sharded(4, 2, 3)
+    for at, shard in enumerate(old.variables):
+        shard.assign_add(
+            tf.reshape(tf.range(shard.shape.num_elements(), dtype="float32"), [-1, 3]) + at
+        )
+    whole = np.concatenate([shard.numpy() for shard in old.variables])
+    paths = [checkpoint_class(who)(v=old).write(str(tmp_path / who)) for who in READERS]
+    before = ckptfast.stats().fallbacks
+    for path in paths:
+        for rows in ((4, 2, 3), (1, 7, 1), (9,)):
+            new = sharded(*rows)
+            Checkpoint(v=new).read(path).assert_consumed()
+            found = np.concatenate([shard.numpy() for shard in new.variables])
+            assert found.tolist() == whole.tolist()
+    assert ckptfast.stats().fallbacks == before
+    for other in (sharded(4, 4), sharded(4, 2, 3, dtype="float64")):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            Checkpoint(v=other).read(path)
+
+
 def test_a_damaged_object_graph_is_not_walked(
     Checkpoint: Any, tf: ModuleType, tmp_path: Path
 ) -> None:

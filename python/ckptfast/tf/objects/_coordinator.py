@@ -106,7 +106,7 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
         }
         for spec in specs:
             if id(spec) not in given:
-                given[id(spec)] = self._by_tensorflow(spec)
+                given[id(spec)] = self._one(spec)
         for position in pending.python:
             key = position.object_proto.attributes[0].checkpoint_key
             position.trackable.deserialize(self.source.get_tensor(key))
@@ -146,10 +146,12 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
                 theirs[name] = item
         return ours, theirs
 
-    def _by_tensorflow(self, spec: Any) -> Any:
+    def _one(self, spec: Any) -> Any:
+        """The value of a spec that is not a whole tensor, or one that no memory can hold."""
         number = spec.dtype.base_dtype.as_datatype_enum
-        reason = "variant tensor" if number == _dtypes.VARIANT else "slice of a partitioned value"
-        return self.source.by_tensorflow(spec.name, spec.slice_spec, number, reason)
+        if number == _dtypes.VARIANT:
+            return self.source.by_tensorflow(spec.name, spec.slice_spec, number, "variant tensor")
+        return self.source.part(spec.name, spec.slice_spec, number)
 
 
 def _check(saveable: Any) -> None:

@@ -12,11 +12,12 @@ from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import context
 
 from ... import _dtypes, _remote, _stats
-from ..._bundle import Reader
+from ..._bundle import Reader, _array
 from ..._checkpoint_reader import CheckpointReader, _opening, _reading
 from ..._paths import AnyPath
 from ...errors import DataLossError
 from .. import _eager, _errors, _values
+from .._saveables import box_of
 from .._targets import Part
 from .._tensorflow_ops import _path
 from ..saver import _config
@@ -113,6 +114,19 @@ class Source(CheckpointReader):
             return self.by_tensorflow(key, "", number, "variant tensor")
         part = Part(key, number, shape)
         return _eager._tensor(part, _values._value(self._reader._as_array(key, place), place))
+
+    def part(self, key: str, spec: str, number: int) -> Any:
+        """The slice `spec` of a tensor of type `number`.
+
+        Where the tensor is another, TensorFlow's operation says so.
+        """
+        box = box_of(spec)
+        if box is None or self.signature(key) != (number, box.full_shape):
+            return self.by_tensorflow(key, spec, number, "slice of another tensor")
+        with _reading():
+            place = self._reader._box_place(key, box.start, box.length, align=_values.ALIGNMENT)
+        value = _values._value(_array(number, box.length, place), place)
+        return _eager._tensor(Part(key, number, box.length), value)
 
     def by_tensorflow(self, key: str, spec: str, number: int, reason: str) -> Any:
         """The tensor, or the slice `spec` of it, read by TensorFlow's own operation; counted."""
