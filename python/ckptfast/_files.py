@@ -7,9 +7,11 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Final, Literal
 
 Durability = Literal["full", "rename", "none"]
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -30,7 +32,9 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            error.filename = error.filename or path  # a write does not say what it wrote to
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise

@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 import ckptfast
+from ckptfast import _native
 from ckptfast._moving_averages import SUFFIX
 from helpers import tf_io, values
 
@@ -313,6 +314,9 @@ def test_files_on_a_network_are_mapped(
     prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [ckptfast.convert(prefix, tmp_path / name) for name in FORMATS[:2]]
+    assert not _native.on_network(str(tmp_path / "model.npz"))
+    with pytest.raises(FileNotFoundError):
+        _native.on_network(str(tmp_path / "nothing"))
     monkeypatch.setattr("ckptfast._native.on_network", lambda path: True)
     monkeypatch.setattr("mmap.mmap", None)
     for number, file in enumerate(files):
@@ -344,10 +348,12 @@ def test_a_full_disk_takes_the_old_file(
     def full(*arguments: Any, **keywords: Any) -> Any:
         raise OSError(28, "No space left on device")
 
+    # Files are made as long as they will be, before anything is written.
     where = {"model": "ckptfast._native.write", "model.npz": "zipfile._ZipWriteFile.write"}
-    monkeypatch.setattr(where.get(name, "os.pwrite"), full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(where.get(name, "os.posix_fallocate"), full)
+    with pytest.raises(OSError, match="No space left") as raised:
         ckptfast.convert(prefix, target)
+    assert raised.value.filename == (None if name == "model" else str(target))
     assert {file: file.read_bytes() for file in target.parent.iterdir()} == before
 
 

@@ -71,6 +71,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Signature], values: Batches) -> 
     names = sorted(tensors, key=str.encode)
     names.sort(key=lambda name: _ORDER[tensors[name].number], reverse=True)
     offsets, header = _header(tensors, names)
+    _parts.reserve(file, len(header) + sum(map(nbytes, tensors.values())))
     file.write(header)
     file.flush()
     for batch in values(names):

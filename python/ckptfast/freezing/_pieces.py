@@ -47,6 +47,7 @@ class Pieces:
     def write(self, reader: Reader, path: str, *, durability: Durability) -> None:
         """Write the file at `path` at once: readers see the old one or the new one, whole."""
         with _files.replacing(path, durability=durability) as file:
+            _parts.reserve(file, self.nbytes)
             for parts in self._parts_at(reader):
                 _parts.write(file.fileno(), parts)
 
