@@ -23,14 +23,16 @@ def reserve(file: BinaryIO, nbytes: int) -> None:
         os.posix_fallocate(file.fileno(), 0, nbytes)
 
 
-def write(descriptor: int, parts: Iterable[tuple[memoryview, int]]) -> None:
+def write(
+    descriptor: int, parts: Iterable[tuple[memoryview, int]], *, threads: int | None = None
+) -> None:
     """Write each memory at its offset of an open file. Raises `OSError`."""
     pieces = (
         (memory[start : start + _PIECE], offset + start)
         for memory, offset in parts
         for start in range(0, len(memory), _PIECE)
     )
-    with ThreadPoolExecutor(_threads.resolve(None)) as pool:
+    with ThreadPoolExecutor(_threads.resolve(threads)) as pool:
         list(pool.map(lambda piece: _write_at(descriptor, *piece), pieces))
 
 

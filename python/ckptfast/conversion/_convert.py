@@ -105,7 +105,7 @@ def convert(
             else:
                 _formats.check(kind, target, plan.tensors, plan.origins)
                 with _files.replacing(target, durability=durability) as file:
-                    kind.write(file, plan.tensors, plan.batches)
+                    kind.write(file, plan.tensors, plan.batches, threads)
                 nbytes = sum(_tensors.nbytes(tensor) for tensor in plan.tensors.values())
             return ConvertReport(
                 path=target,

@@ -54,8 +54,13 @@ _MANY: Final = 0xFFFF
 _PIECE: Final = 8 << 20
 
 
-def write(file: BinaryIO, tensors: Mapping[str, Signature], values: Batches) -> None:
-    """Write a file of these tensors, in the order of their names."""
+def write(
+    file: BinaryIO, tensors: Mapping[str, Signature], values: Batches, threads: int | None
+) -> None:
+    """Write a file of these tensors, in the order of their names, one after another.
+
+    `threads` is for formats whose bytes do not depend on those before them.
+    """
     from numpy.lib import format
 
     with zipfile.ZipFile(file, "w") as archive:

@@ -66,7 +66,9 @@ _LONGEST_HEADER: Final = 100_000_000
 _MOST_DIMENSIONS: Final = 64
 
 
-def write(file: BinaryIO, tensors: Mapping[str, Signature], values: Batches) -> None:
+def write(
+    file: BinaryIO, tensors: Mapping[str, Signature], values: Batches, threads: int | None
+) -> None:
     """Write a file whose tensors have these types and shapes; `values` gives them in any order."""
     names = sorted(tensors, key=str.encode)
     names.sort(key=lambda name: _ORDER[tensors[name].number], reverse=True)
@@ -76,7 +78,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Signature], values: Batches) -> 
     file.flush()
     for batch in values(names):
         parts = [(raw(array), offsets[name]) for name, array in batch]
-        _parts.write(file.fileno(), parts)
+        _parts.write(file.fileno(), parts, threads=threads)
 
 
 def _header(tensors: Mapping[str, Signature], names: Sequence[str]) -> tuple[dict[str, int], bytes]:
