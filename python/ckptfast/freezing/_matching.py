@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import _dtypes, _moving_averages, _patterns
 from .._bundle import Reader
-from ..errors import CheckpointError, NotFoundError, UnsupportedError, _located
+from ..errors import CheckpointError, DataLossError, NotFoundError, UnsupportedError, _located
 from . import _initial, _protos, _savers
 from ._initial import Initial
 from ._savers import Box, Place
@@ -47,7 +47,11 @@ class Matcher:
     def __init__(self, source: Source, reader: Reader, *, moving_averages: bool) -> None:
         self.reader = reader
         self._moving_averages = moving_averages
-        self._tables = _savers.places(source.graph_def, source.saver_def)
+        try:
+            self._tables = _savers.places(source.graph_def, source.saver_def)
+        except ValueError as error:
+            damaged = DataLossError(f"graph {source.name} is damaged: {error}")
+            raise _located(damaged, path=source.name) from None
         self._tables.append(_savers.listed(source.collections, _protos.message("VariableDef")))
         self._parts = _parts(source.graph_def)
         self.initial = _initial.values(source)

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from .. import _dtypes, _moving_averages
 from .._bundle import Reader
-from . import _constants, _matching, _pieces, _prune, _rewrite, _savers, _source, _wires
+from . import _arity, _constants, _matching, _pieces, _prune, _rewrite, _savers, _source, _wires
 from ._matching import Constant, Matcher
 from ._pieces import Pieces
 from ._report import FreezeReport
@@ -91,6 +91,7 @@ def prepare(source: Source, reader: Reader, wanted: Wanted) -> Frozen:
     The source is used up: its graph is the one that is frozen.
     """
     graph_def = source.graph_def
+    _arity.check(source)
     # The saver's nodes tell the keys, and are pruned.
     matcher = Matcher(source, reader, moving_averages=wanted.moving_averages)
     _prune_nodes(source, wanted)
@@ -112,7 +113,8 @@ def prepare(source: Source, reader: Reader, wanted: Wanted) -> Frozen:
 
     values = {item.node: _value(item) for item in constants}
     variables = tuple(node.name for node in handles if not wanted.is_constant(node.name))
-    left = _rewrite.rewrite(graph_def, values, fill, itertools.count().__next__)
+    number = itertools.count().__next__
+    left = _rewrite.rewrite(graph_def, values, fill, number, graph=source.name)
     _prune.keep_functions(graph_def, _prune.used_functions(graph_def))
     nodes = len(graph_def.node)
     pieces = Pieces(graph_def, raw)

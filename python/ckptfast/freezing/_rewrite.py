@@ -21,14 +21,17 @@ def rewrite(
     values: Mapping[str, Value],
     fill: Fill,
     number: Callable[[], int],
+    *,
+    graph: str = "the given graph",
 ) -> list[str]:
     """Replace the nodes named in `values` by constants, and adapt all that take their handles.
 
-    `number` gives the number behind the name of a function's copy. Returns the names of nodes that
-    take a handle and that no rule is for: they are left as they are.
+    `number` gives the number behind the name of a function's copy, `graph` is what messages call
+    the graph. Returns the names of nodes that take a handle and that no rule is for: they are left
+    as they are. Raises `UnsupportedError` for functions that call each other too deeply.
     """
     body = Body(graph_def.node)
-    spread = Spread(graph_def.library.function)
+    spread = Spread(graph_def.library.function, graph)
     found = spread.of_body(body, {f"{name}:0": value for name, value in values.items()})
     copies = _Copies(spread, number)
     rules = Rules(body, spread, copies.name, graph_def.node)
@@ -69,7 +72,8 @@ class _Copies:
             while not name or name in taken:
                 name = f"{_wires.base_name(function)}_frozen_{self._number()}"
             self._names[wanted] = name
-            self._make(name, *wanted)
+            with self._spread.called_from(function):
+                self._make(name, *wanted)
         return self._names[wanted]
 
     def put(self, graph_def: Any) -> None:
@@ -135,6 +139,6 @@ def _set_argument(function: Any, index: int, value: Value) -> None:
             shapes[index].Clear()
             shapes[index].unknown_rank = True
     if index in function.arg_attr and "_output_shapes" in function.arg_attr[index].attr:
-        shape = function.arg_attr[index].attr["_output_shapes"].list.shape[0]
-        shape.Clear()
-        shape.unknown_rank = True
+        for shape in function.arg_attr[index].attr["_output_shapes"].list.shape:
+            shape.Clear()
+            shape.unknown_rank = True

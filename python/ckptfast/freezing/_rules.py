@@ -7,7 +7,7 @@ be imported with, they go on: docs/compatibility.md lists where.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from . import _wires
@@ -79,10 +79,16 @@ class Rules:
 
     def _call(self, node: Any, arguments: Arguments) -> None:
         names = self._spread.called(node)
+        # What a loop gets and what it returns have one type each.
+        results = (
+            arguments if node.op in LOOPS else tuple(self._spread.returned(names[0], arguments))
+        )
+        if "_output_shapes" in node.attr:  # of a handle they are those of a scalar
+            for index, value in results:
+                _set_shape(node.attr["_output_shapes"].list.shape, index, value)
         if node.op not in CALLS:
             node.op = self._frozen(node.op, arguments, False)
             return
-        results = [] if node.op in LOOPS else self._spread.returned(names[0], arguments)
         _, types, attributes = CALLS[node.op]
         for attribute in attributes:
             attr = node.attr[attribute]
@@ -93,7 +99,7 @@ class Rules:
             node.attr[types].list.type[index] = value.dtype
             if node.op in LOOPS and "output_shapes" in node.attr:
                 _set_shape(node.attr["output_shapes"].list.shape, index, value)
-        for index, value in results:
+        for index, value in () if node.op in LOOPS else results:
             node.attr["Tout"].list.type[index] = value.dtype
 
     def _read(self, node: Any, value: Value) -> None:
@@ -121,7 +127,7 @@ class Rules:
         indices = kept.attr["Tindices"].type
         batch_dims = kept.attr["batch_dims"].i
         axis_type = indices if indices in _INDEX_TYPES else _INT32
-        axis = self._add_axis(node.name, axis_type, batch_dims)
+        axis = self._add_axis(node.name, axis_type, batch_dims, kept.input[0])
         node.op = "GatherV2"
         node.input.extend([kept.input[0], kept.input[1], axis])
         node.attr["Tparams"].type = value.dtype
@@ -131,10 +137,13 @@ class Rules:
             node.attr["batch_dims"].i = batch_dims
         _keep_place(node, kept)
 
-    def _add_axis(self, gather: str, dtype: int, axis: int) -> str:
+    def _add_axis(self, gather: str, dtype: int, axis: int, handle: str) -> str:
         """A new constant, and how its value is named as an input."""
-        taken = (node.name for node in self._container)
-        node = self._container.add(name=_wires.unique(f"{gather}/axis", taken), op="Const")
+        nodes = {node.name: node for node in self._container}
+        node = self._container.add(name=_wires.unique(f"{gather}/axis", nodes), op="Const")
+        if not self._body.in_function and _is_in_frame(nodes, handle):
+            # What takes nothing is outside of all frames, and nobody inside can take it.
+            node.input.append(f"^{_wires.node_of(handle)}")
         node.attr["dtype"].type = dtype
         tensor = node.attr["value"].tensor
         tensor.dtype = dtype
@@ -158,6 +167,18 @@ _READERS: Final[dict[str, Callable[[Rules, Any, Value], None]]] = {
     "ResourceGather": Rules._gather,
     "ResourceGatherNd": Rules._gather_nd,
 }
+
+
+def _is_in_frame(nodes: Mapping[str, Any], text: str) -> bool:
+    """Whether a handle was taken into the frame of a loop, as one that loops read is."""
+    for _ in nodes:
+        node = nodes.get(_wires.node_of(text))
+        if node is None or node.op not in PASSING or not node.input:
+            return False
+        if PASSING[node.op][0] == "Enter":
+            return True
+        text = node.input[0]
+    return False
 
 
 def _cleared(node: Any) -> Any:

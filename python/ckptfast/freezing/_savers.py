@@ -57,7 +57,9 @@ class _Scope:
     def source(self, text: str) -> tuple[Any, int] | None:
         """The node and output that an input is, seen through what only hands it on."""
         scope: _Scope | None = self
-        while scope is not None:
+        seen: set[tuple[int, str]] = set()
+        while scope is not None and (id(scope), text) not in seen:
+            seen.add((id(scope), text))
             name = _wires.node_of(text)
             node = scope.nodes.get(name)
             if node is None:
@@ -90,6 +92,7 @@ def places(graph_def: Any, saver_def: Any) -> list[dict[str, Place]]:
     """Maps from a variable's node to its place, those to trust most first.
 
     The first is what the `SaverDef` restores, then other savers' restoring, then what savers save.
+    Raises `ValueError` for a saver that names no part of a tensor where one belongs.
     """
     preferred: dict[str, Place] = {}
     restored: dict[str, Place] = {}
@@ -162,13 +165,21 @@ def _placed(
     return variable, Place(keys[at], box(specs[at]) if at < len(specs) else None)
 
 
+_RANGE: Final = re.compile(r"-|[0-9]{1,18},[0-9]{1,18}")
+
+
 def box(spec: str) -> Box | None:
-    """The box in a "shape and slice" text, such as "4 2 0,2:-"; `None` for the whole tensor."""
+    """The box in a "shape and slice" text, such as "4 2 0,2:-"; `None` for the whole tensor.
+
+    Raises `ValueError` for any other text.
+    """
     parts = spec.split()
     if len(parts) < 2:
         return None
     start, length = [], []
     for item in parts[-1].split(":"):
+        if not _RANGE.fullmatch(item):
+            raise ValueError(f"{spec!r} is no shape and slice, such as '4 2 0,2:-'")
         first, _, count = item.partition(",")
         start.append(0 if item == "-" else int(first))
         length.append(-1 if item == "-" else int(count))

@@ -6,9 +6,11 @@ functions and back. What it touches has to change its type once the variable is 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from ..errors import UnsupportedError, _located
 from . import _wires
 
 RESOURCE: Final = 20  # DT_RESOURCE
@@ -42,6 +44,10 @@ CALLS: Final[dict[str, tuple[int, str, tuple[str, ...]]]] = {
     "PartitionedCall": (0, "Tin", ("f",)),
     "StatefulPartitionedCall": (0, "Tin", ("f",)),
 }
+# Beyond the models there are, and below Python's limit: a level takes four calls here.
+_DEEPEST: Final = 128
+# A function is looked at once for each set of arguments; their orders are without number.
+_MOST: Final = 100_000
 LOOPS: Final = frozenset(("While", "StatelessWhile"))
 # Of operations that hand on their first input: the operation for plain values, and the number of
 # outputs.
@@ -84,10 +90,12 @@ class Body:
 
 
 class Spread:
-    """Follows variables through a graph and its library."""
+    """Follows variables through a graph and its library. `graph` is its name, for messages."""
 
-    def __init__(self, library: Iterable[Any]) -> None:
+    def __init__(self, library: Iterable[Any], graph: str) -> None:
         self.library = {function.signature.name: function for function in library}
+        self._graph = graph
+        self._depth = 0
         self._known: dict[tuple[str, Arguments], dict[str, Value]] = {}
 
     def of_body(self, body: Body, seeds: Mapping[str, Value]) -> dict[str, Value]:
@@ -114,8 +122,24 @@ class Spread:
             inputs = function.signature.input_arg
             seeds = {inputs[index].name: value for index, value in arguments}
             body = Body(function.node_def, function)
-            self._known[name, arguments] = self.of_body(body, seeds)
+            with self.called_from(name):
+                self._known[name, arguments] = self.of_body(body, seeds)
         return self._known[name, arguments]
+
+    @contextlib.contextmanager
+    def called_from(self, function: str) -> Iterator[None]:
+        """One function deeper. Raises `UnsupportedError` where there is no end to it."""
+        if self._depth == _DEEPEST or len(self._known) > _MOST:
+            problem = (
+                f"functions call each other more than {_DEEPEST} deep"
+                if self._depth == _DEEPEST
+                else f"a function would be copied for more than {_MOST:,} sets of arguments"
+            )
+            error = UnsupportedError(f"graph {self._graph}, function {function}: {problem}")
+            raise _located(error, path=self._graph)
+        self._depth += 1
+        yield
+        self._depth -= 1
 
     def returned(self, name: str, arguments: Arguments) -> list[tuple[int, Value]]:
         """The results of a function that are one of its arguments."""

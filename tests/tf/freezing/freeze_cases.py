@@ -176,6 +176,44 @@ def one_function_for_two_variables() -> tuple[Any, Feeds]:
     return called(a.handle) + 10 * called(b.handle) + x, {"x:0": 1.0}
 
 
+def loops_over_vectors() -> tuple[Any, Feeds]:
+    """A handle is a scalar, and what it stands for is none: nodes say the shapes of both."""
+    x = v1.placeholder(tf.float32, [2], "x")
+    rates = v1.get_variable("rates", initializer=tf.constant([2.0, 3.0]))
+    bounds = v1.get_variable("bounds", initializer=tf.constant([[30.0, 40.0]]))
+
+    def step(y: Any, _: Any) -> Any:
+        return tf.cond(y[0] < bounds[0, 0], lambda: y * rates, lambda: y - bounds[0])
+
+    scanned = tf.scan(step, tf.range(4), initializer=x)
+    looped = tf.while_loop(
+        lambda y: tf.reduce_all(y < bounds), lambda y: y * rates + tf.gather(bounds, 0) / 8, [x]
+    )
+    return scanned + looped, {"x:0": [1.0, 2.0]}
+
+
+def recurrent_layer() -> tuple[Any, Feeds]:
+    import tf_keras
+
+    x = v1.placeholder(tf.float32, [2, 5, 3], "x")
+    steps = np.linspace(-1, 1, 30, dtype=np.float32).reshape(2, 5, 3)
+    # Keras' own loop, whatever control flow the graph has otherwise.
+    v1.enable_control_flow_v2()
+    return tf_keras.layers.LSTM(4)(x), {"x:0": steps}
+
+
+def function_that_hands_a_vector_on() -> tuple[Any, Feeds]:
+    x, a = x_placeholder(), table("a", (3,), use_resource=True)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.resource)])
+    def hand_on(handle: Any) -> Any:
+        return tf.identity(handle)
+
+    handle = hand_on.get_concrete_function()(a.handle)
+    read = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float64)
+    return read + tf.cast(x, tf.float64), {"x:0": 1.0}
+
+
 SAME_BYTES: tuple[Build, ...] = (
     addition,
     colocated,
@@ -197,6 +235,9 @@ BEYOND: tuple[Build, ...] = (
     function_of_gather,
     function_that_returns_a_read,
     one_function_for_two_variables,
+    loops_over_vectors,
+    recurrent_layer,
+    function_that_hands_a_vector_on,
 )
 """These TensorFlow refuses, or leaves in a state that cannot be imported."""
 

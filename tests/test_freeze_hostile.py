@@ -1,0 +1,150 @@
+"""Graphs that nothing could run: freezing names the file and the node, and comes to an end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ckptfast
+from ckptfast.freezing import _protos
+
+FLOAT, RESOURCE = 1, 20
+
+
+@pytest.fixture
+def graph_def() -> Any:
+    """A variable and its value."""
+    found = _protos.message("GraphDef")()
+    variable = add(found.node, "w", "VarHandleOp", dtype=FLOAT)
+    variable.attr["shape"].shape.dim.add(size=4)
+    add(found.node, "read", "ReadVariableOp", "w", dtype=FLOAT)
+    return found
+
+
+def add(nodes: Any, name: str, op: str, *inputs: str, f: str = "", **types: int) -> Any:
+    node = nodes.add(name=name, op=op, input=inputs)
+    for attribute, number in types.items():
+        node.attr[attribute].type = number
+    if f:
+        node.attr["f"].func.name = f
+        node.attr["Tin"].list.type.extend([RESOURCE] * len(inputs))
+        node.attr["Tout"].list.type.append(FLOAT)
+    return node
+
+
+def function(graph_def: Any, name: str, *arguments: str) -> Any:
+    """A function that returns what its node "c" does."""
+    found = graph_def.library.function.add()
+    found.signature.name = name
+    for argument in arguments:
+        found.signature.input_arg.add(name=argument, type=RESOURCE)
+    found.signature.output_arg.add(name="y", type=FLOAT)
+    found.ret["y"] = "c:output:0"
+    return found
+
+
+def frozen(graph_def: Any, folder: Path, output: str = "read") -> Any:
+    file = folder / "graph.pb"
+    file.write_bytes(graph_def.SerializeToString())
+    prefix = ckptfast.save(folder / "m", {"w": np.float32([1, 2, 3, 4])})
+    return _protos.message("GraphDef").FromString(ckptfast.freeze(file, prefix, [output]))
+
+
+CIRCLES = {
+    "value": [("a", "AssignVariableOp", "w", "i"), ("i", "Identity", "i")],
+    "target": [
+        ("a", "AssignVariableOp", "i", "w"),
+        ("i", "Identity", "j:0"),
+        ("j", "Identity", "i"),
+    ],
+}
+
+
+@pytest.mark.parametrize("place", CIRCLES)
+def test_identities_in_a_circle_are_followed_for_ever(
+    graph_def: Any, tmp_path: Path, place: str
+) -> None:
+    for name, op, *inputs in CIRCLES[place]:
+        add(graph_def.node, name, op, *inputs)
+    assert [node.op for node in frozen(graph_def, tmp_path).node] == ["Const", "Identity"]
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs"),
+    [
+        ("AssignVariableOp", []),
+        ("AssignVariableOp", ["w"]),
+        ("Assign", ["w", "^read"]),
+        ("RestoreV2", ["read"]),
+        ("SaveV2", []),
+        ("ReadVariableOp", ["^w"]),
+        ("ResourceGather", ["w"]),
+        ("ResourceGather", ["w", "^read", "read"]),
+        ("IdentityN", ["w"]),
+        ("PartitionedCall", ["w"]),
+        ("While", ["w"]),
+        ("Identity", []),
+        ("taker", ["w", "w"]),
+    ],
+)
+def test_too_few_inputs_are_an_index_error(
+    graph_def: Any, tmp_path: Path, op: str, inputs: list[str]
+) -> None:
+    function(graph_def, "taker", "x")
+    add(graph_def.node, "broken", op, *inputs)
+    with pytest.raises(ckptfast.DataLossError, match=rf"graph\.pb is damaged: {op} broken: "):
+        frozen(graph_def, tmp_path, "broken")
+
+
+def test_a_function_that_takes_less_than_it_is_given(graph_def: Any, tmp_path: Path) -> None:
+    function(graph_def, "f")
+    add(graph_def.node, "call", "PartitionedCall", "w", f="f")
+    with pytest.raises(ckptfast.DataLossError, match="call: function f takes 0 arguments"):
+        frozen(graph_def, tmp_path, "call")
+
+
+def test_a_damaged_node_hides_in_a_function(graph_def: Any, tmp_path: Path) -> None:
+    add(function(graph_def, "f", "x").node_def, "c", "ReadVariableOp")
+    add(graph_def.node, "call", "PartitionedCall", "w", f="f")
+    with pytest.raises(ckptfast.DataLossError, match="ReadVariableOp c in function f: it takes 0"):
+        frozen(graph_def, tmp_path, "call")
+
+
+def test_two_nodes_of_one_name(graph_def: Any, tmp_path: Path) -> None:
+    add(graph_def.node, "read", "NoOp")
+    with pytest.raises(ckptfast.DataLossError, match=r"graph\.pb is damaged: two nodes are called"):
+        frozen(graph_def, tmp_path)
+
+
+def nested(graph_def: Any, depth: int) -> None:
+    for number in range(depth - 1):
+        body = function(graph_def, f"f{number}", "x").node_def
+        add(body, "c", "PartitionedCall", "x", f=f"f{number + 1}")
+    last = function(graph_def, f"f{depth - 1}", "x")
+    add(last.node_def, "c", "ReadVariableOp", "x", dtype=FLOAT)
+    last.ret["y"] = "c:value:0"
+    add(graph_def.node, "call", "PartitionedCall", "w", f="f0")
+
+
+def test_functions_nested_too_deeply_are_a_recursion_error(graph_def: Any, tmp_path: Path) -> None:
+    nested(graph_def, 3000)
+    with pytest.raises(ckptfast.UnsupportedError, match=r"graph\.pb, function f128: .* 128 deep"):
+        frozen(graph_def, tmp_path, "call")
+
+
+def test_functions_nested_as_deeply_as_they_may_be(graph_def: Any, tmp_path: Path) -> None:
+    nested(graph_def, 128)
+    assert len(frozen(graph_def, tmp_path, "call").library.function) == 128
+
+
+def test_a_saver_that_names_no_part(graph_def: Any, tmp_path: Path) -> None:
+    for name, text in (("names", b"w"), ("specs", b"4 what")):
+        tensor = add(graph_def.node, name, "Const").attr["value"].tensor
+        tensor.string_val.append(text)
+    add(graph_def.node, "restore", "RestoreV2", "prefix", "names", "specs")
+    add(graph_def.node, "assign", "AssignVariableOp", "w", "restore")
+    with pytest.raises(ckptfast.DataLossError, match=r"graph\.pb is damaged: '4 what' is no shape"):
+        frozen(graph_def, tmp_path)
