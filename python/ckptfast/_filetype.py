@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Final
 
-from . import _shards
+from . import _native, _shards
 from .errors import CheckpointError, DataLossError, UnsupportedError, _located
 
 HEAD_BYTES: Final = 4096
@@ -108,7 +108,7 @@ def recognise(head: bytes, tail: bytes, size: int) -> FileType:
     """What a file of `size` bytes is that begins with `head` and whose last 48 bytes are `tail`."""
     if size == 0:
         return FileType.EMPTY
-    header = _shards.header(head)
+    header = _native.first_value(head)
     if tail.endswith(_shards.MAGIC) and len(tail) >= _shards.FOOTER_BYTES:
         return _TABLES.get((header or b"")[:1], FileType.DAMAGED_TABLE)
     for start, kind in _START:

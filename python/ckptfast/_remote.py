@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, TracebackType
 from typing import Any, Final, Self
 
-from . import _filetype, _latest, _paths, _shards, _state, _stats
+from . import _filetype, _latest, _native, _paths, _shards, _state, _stats
 from ._filetype import FileType
 from ._paths import AnyPath
 from ._warnings import warn
@@ -168,7 +168,7 @@ def _is_whole(files: Any, prefix: str) -> bool:
     if _shards.index_file(base) not in names:
         return bool(files.matching(prefix))
     ends = files.ends(_shards.index_file(prefix), _shards.HEAD_BYTES, _shards.FOOTER_BYTES)
-    count = _shards.shard_count(ends[0])
+    count = _native.shard_count(ends[0])
     if _filetype.recognise(*ends) is not FileType.V2_INDEX or count is None:
         return False
     return len(names) > count and all(

@@ -1,9 +1,7 @@
 """Names of a bundle's files, and which data files its index names.
 
 A bundle at PREFIX is `PREFIX.index` and `PREFIX.data-SSSSS-of-NNNNN` for each shard S; N is what
-the header in the index says, so data files of another N are leftovers of an earlier save. The
-header is read here without the native core, because whoever deletes or skips a damaged checkpoint
-needs its number of shards although nothing else of it can be read.
+the header in the index says, so data files of another N are leftovers of an earlier save.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import os
 import re
 from typing import Final
 
-from . import _wire
+from . import _native
 from .errors import DataLossError
 
 # The widths are minimums: a hundred thousand shards just get longer names.
@@ -50,47 +48,13 @@ def meta_file(prefix: str, suffix: str = "meta") -> str:
     return re.sub(r"-[\d?]+-of-\d+$", "", prefix) + f".{suffix}"
 
 
-def header(head: bytes) -> bytes | None:
-    """The value under the empty key, from the first bytes of a table; as much of it as they hold.
-
-    It is a BundleHeaderProto in the index of a bundle and a SavedTensorSlices in a V1 file. `None`
-    if the bytes do not begin like a table of either kind.
-    """
-    entry = head if head[:1] == b"\0" else _snappy_literal(head)
-    # Entry: shared key bytes (0), unshared key bytes (0), length of the value, the value.
-    if entry[:2] != b"\0\0":
-        return None
-    length, start = _wire.read_varint(entry, 2)
-    return None if length is None else entry[start : start + length]
-
-
-def shard_count(head: bytes) -> int | None:
-    """How many data files a bundle has, from the first bytes of its index; `None` if unreadable."""
-    value = header(head)
-    if value is None:
-        return None
-    at = 0
-    while at < len(value):
-        tag, at = _wire.read_varint(value, at)
-        if tag == 0x08:  # field 1, num_shards, a varint
-            count, _ = _wire.read_varint(value, at)
-            return count if count is not None and 0 < count < 1 << 31 else None
-        if tag is None or tag & 7 not in (0, 2):
-            return None
-        length, at = _wire.read_varint(value, at)
-        if length is None:
-            return None
-        at += length if tag & 7 == 2 else 0
-    return None
-
-
 def data_files(prefix: str) -> tuple[str, ...] | None:
     """The data files that the index at `prefix` names, present or not; `None` if unreadable.
 
     Raises `OSError` if the index cannot be opened.
     """
     with open(index_file(prefix), "rb") as file:
-        count = shard_count(file.read(HEAD_BYTES))
+        count = _native.shard_count(file.read(HEAD_BYTES))
     if count is None or count > _MOST_SHARDS:
         return None
     return tuple(data_file(prefix, shard, count) for shard in range(count))
@@ -129,17 +93,3 @@ def names_in(directory: str) -> list[str]:
         return os.listdir(directory or ".")
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return []
-
-
-def _snappy_literal(block: bytes) -> bytes:
-    """The bytes that a Snappy block begins with: its first element can only be a literal."""
-    _, at = _wire.read_varint(block, 0)
-    if at >= len(block) or block[at] & 3:
-        return b""
-    length = (block[at] >> 2) + 1
-    at += 1
-    if length > 60:  # the length stands in the next 1 to 4 bytes
-        width = length - 60
-        length = int.from_bytes(block[at : at + width], "little") + 1
-        at += width
-    return block[at : at + length]

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// The native core of ckptfast.
 #[pymodule(name = "_native", gil_used = false)]
@@ -33,7 +34,7 @@ mod native {
         reader::Reader,
         region::Region,
         writer::{merge, write},
-        {counters, crc32c, default_threads, fingerprint64, on_network},
+        {counters, crc32c, default_threads, fingerprint64, first_value, on_network, shard_count},
     };
 }
 
@@ -79,4 +80,16 @@ fn fingerprint64(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>) -> PyResult<u
 fn on_network(py: Python<'_>, path: OsString) -> PyResult<bool> {
     let path = arguments::to_path(path)?;
     detached::detached(py, 1, 0, |_| Ok(ckptfast::io::File::open(&path)?.on_network()))
+}
+
+/// The value under the first key of a table, from its first bytes; as much of it as they hold.
+#[pyfunction]
+fn first_value<'py>(py: Python<'py>, head: &[u8]) -> Option<Bound<'py, PyBytes>> {
+    ckptfast::table::first_value(head).map(|value| PyBytes::new(py, value))
+}
+
+/// The number of shards that an index gives, from its first bytes.
+#[pyfunction]
+fn shard_count(head: &[u8]) -> Option<u32> {
+    ckptfast::bundle::naming::shard_count(head)
 }

@@ -7,6 +7,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::proto::wire::{Field, next_field};
+use crate::table;
+
 const INDEX: &str = ".index";
 const DATA: &str = ".data-";
 const OF: &str = "-of-";
@@ -34,6 +37,20 @@ pub fn parse_data_name(path: &Path) -> Option<(PathBuf, u32, u32)> {
     let prefix = PathBuf::from(OsStr::from_bytes(prefix));
     let canonical = shard < num_shards && data_path(&prefix, shard, num_shards) == path;
     canonical.then_some((prefix, shard, num_shards))
+}
+
+/// The number of shards that an index gives, from its first bytes.
+///
+/// `None` where they do not say. Whoever deletes or skips a damaged checkpoint needs to know which
+/// files it has, although nothing else of it can be read.
+pub fn shard_count(head: &[u8]) -> Option<u32> {
+    let mut header = table::first_value(head)?;
+    while let Ok(Some((number, field))) = next_field(&mut header) {
+        if let (1, Field::Varint(count)) = (number, field) {
+            return u32::try_from(count).ok().filter(|&count| 0 < count && count < 1 << 31);
+        }
+    }
+    None
 }
 
 /// The directory that holds the files of `prefix`.

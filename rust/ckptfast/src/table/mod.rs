@@ -22,7 +22,9 @@ mod block;
 mod block_builder;
 mod builder;
 mod format;
+mod head;
 mod reader;
 
 pub use builder::TableBuilder;
+pub use head::first_value;
 pub use reader::Table;
