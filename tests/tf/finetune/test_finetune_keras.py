@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -91,3 +92,69 @@ def test_a_subclassed_model_is_refused(keras: Any) -> None:
 def test_what_is_no_model_is_refused(tf: ModuleType) -> None:
     with pytest.raises(TypeError, match="not a Keras model"):
         ckptfast.finetune.freeze_keras_below(object(), "dense")
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_a_model_used_as_a_layer_is_cut_in_its_own_graph(keras: Any, kind: str) -> None:
+    inner = keras.Input([4])
+    below = keras.layers.Dense(5)
+    if kind == "functional":
+        base = keras.Model(inner, below(inner), name="base")
+    else:
+        base = keras.Sequential([below], name="base")
+        base(inner)
+    inputs = keras.Input([4])
+    features = base(keras.layers.Dense(4, name="pre")(inputs))
+    old = keras.Model(inputs, keras.layers.Dense(2, name="out")(features))
+    new = ckptfast.finetune.replace_keras_head(old, "base", 3)
+    x = np.random.default_rng(0).normal(size=[2, 4]).astype("float32")
+    kernel, bias = weights(new.get_layer("head"))
+    wanted = np.asarray(base(old.get_layer("pre")(x))) @ kernel + bias
+    np.testing.assert_allclose(np.asarray(new(x)), wanted, atol=1e-5)
+    assert not base.trainable
+    assert [tuple(item.shape) for item in new.trainable_variables] == [(5, 3), (3,)]
+
+
+def test_a_shared_layer_is_cut_at_its_first_call(keras: Any) -> None:
+    inputs = keras.Input([4])
+    shared, between = keras.layers.Dense(4, name="shared"), keras.layers.Dense(4, name="between")
+    twice = shared(between(shared(inputs)))
+    old = keras.Model(inputs, keras.layers.Dense(2, name="out")(twice))
+    with pytest.raises(ValueError, match="'shared' is called 2 times"):
+        ckptfast.finetune.replace_keras_head(old, "shared", 3)
+    variables = ckptfast.finetune.freeze_keras_below(old, "shared")
+    assert [tuple(item.shape) for item in variables] == [(4, 2), (2,)]
+    assert not between.trainable
+
+
+def test_a_layer_that_another_model_called_first(keras: Any) -> None:
+    shared = keras.layers.Dense(4, name="shared")
+    shared(keras.Input([4]))
+    inputs = keras.Input([4])
+    old = keras.Model(inputs, keras.layers.Dense(2)(shared(inputs)))
+    new = ckptfast.finetune.replace_keras_head(old, shared, 3)
+    assert tuple(new(np.ones([2, 4], "float32")).shape) == (2, 3)
+
+
+def test_the_inputs_of_a_new_head_are_another_structure(keras: Any) -> None:
+    one = keras.Input([4], name="b")
+    simple = keras.Model(one, keras.layers.Dense(3, name="low")(one))
+    inputs = {"b": keras.Input([4], name="b"), "a": keras.Input([2], name="a")}
+    joined = keras.layers.Concatenate(name="low")([inputs["b"], inputs["a"]])
+    named = keras.Model(inputs, keras.layers.Dense(3)(joined))
+    values = {"b": np.ones([2, 4], "float32"), "a": np.zeros([2, 2], "float32")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for old, value in ((simple, values["b"]), (named, values)):
+            new = ckptfast.finetune.replace_keras_head(old, "low", 2)
+            assert tuple(new(value).shape) == (2, 2)
+
+
+def test_a_layer_within_a_layer_is_refused(keras: Any) -> None:
+    inner = keras.Input([4])
+    deep = keras.layers.Dense(4, name="deep")
+    base = keras.Model(inner, deep(inner))
+    inputs = keras.Input([4])
+    old = keras.Model(inputs, keras.layers.Dense(2)(base(inputs)))
+    with pytest.raises(ValueError, match="does not call 'deep' itself"):
+        ckptfast.finetune.replace_keras_head(old, deep, 3)
