@@ -51,7 +51,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_fingerprint",
     ),
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_names", "_writer"),
-    ("_load", "_checkpoints", "_checkpoint_reader"),
+    ("_load", "_checkpoint_reader", "_checkpoints"),
     ("_events", "_best", "_reshard"),
     ("freezing", "conversion"),
     ("tf",),

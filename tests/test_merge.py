@@ -262,3 +262,16 @@ def test_damaged_and_incomplete_bundles(make: Any, tmp_path: Path) -> None:
     damaged[9] ^= 1
     index.write_bytes(damaged)
     refused(DataLossError)
+
+
+@pytest.mark.parametrize("one", ["ab", b"ab", Path("ab")])
+def test_a_path_is_taken_for_a_list_and_its_letters_are_deleted(
+    one: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "ab"):
+        ckptfast.save(name, {name: np.ones(1)})
+    before = sorted(os.listdir())
+    with pytest.raises(TypeError, match="prefixes is a list of checkpoints, not one"):
+        ckptfast.merge(one, "merged")
+    assert sorted(os.listdir()) == before

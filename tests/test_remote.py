@@ -37,6 +37,12 @@ class Bucket:
             else:
                 self.files.copy(str(path), target, overwrite=True)
 
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file. (Opened for writing, `ram://` would keep what is there.)"""
+        self.files.remove(f"{self.url}/{name}")
+        with self.files.GFile(f"{self.url}/{name}", "wb") as file:
+            file.write(content)
+
     def names(self) -> list[str]:
         return sorted(self.files.listdir(self.url))
 
@@ -253,6 +259,49 @@ def test_values_change_on_their_way_through_a_remote_file_system(bucket: Bucket)
     assert names == [f"m.data-0000{i}-of-00003" for i in range(3)], "old data was left behind"
     for array, turn in kept:  # arrays may be pages of a copy that has been removed
         assert array.tolist() == [float(turn + i) for i in range(5)]
+
+
+def test_the_private_copy_is_named_in_place_of_the_url(tf: ModuleType, bucket: Bucket) -> None:
+    url = f"{bucket.url}/m"
+    ckptfast.save(url, {"w": np.arange(5, dtype=np.float32)})
+    data = f"{url}.data-00000-of-00001"
+    for path in (url, bucket.url, f"{url}.index"):
+        with ckptfast.open(path) as reader:
+            assert reader.prefix == url
+            assert url in repr(reader)
+            with pytest.raises(ckptfast.NotFoundError, match=f"not found in checkpoint {url}"):
+                reader["q"]
+    assert ckptfast.verify(url).prefix == url
+    bucket.write("m.data-00000-of-00001", bytes(20))
+    with pytest.raises(DataLossError) as caught:
+        ckptfast.load(url)
+    assert caught.value.path == data
+    assert data in str(caught.value)
+    (bad,) = ckptfast.verify(url).bad.values()
+    assert isinstance(bad, DataLossError)
+    assert (bad.path, data in str(bad)) == (data, True)
+    bucket.files.remove(data)
+    with pytest.raises(FileNotFoundError) as missing:
+        ckptfast.load(url)
+    assert missing.value.filename == data
+    bucket.write("m.index", b"nothing of the kind")
+    with pytest.raises(ckptfast.CheckpointError, match=f"{url}.index"):
+        ckptfast.open(url)
+
+
+def test_a_session_restored_from_elsewhere_reports_the_private_copy(
+    tf: Any, bucket: Bucket
+) -> None:
+    url = f"{bucket.url}/m"
+    ckptfast.save(url, {"w": np.arange(2, dtype=np.float32)})
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.get_variable("w", [2])
+        assert ckptfast.restore(session, url).path == url
+        missing = v1.get_variable("other", [2])
+        with pytest.raises(ckptfast.NotFoundError, match=url) as caught:
+            ckptfast.restore(session, url, var_list=[missing])
+        assert caught.value.path == url
 
 
 # --------------------------------------------------------------------------- TensorFlow's names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -82,23 +83,26 @@ class Reader(Mapping[str, "Array"]):
             self._local = _remote.localize(path)
             path = self._local.path
         try:
-            location = path if isinstance(path, _paths.Location) else _paths.resolve(path)
-            self._prefix = location.prefix
-            # Data files open later, when the working directory may be another.
-            location = _paths.absolute(location)
-            self._native = _native.Reader(
-                location.prefix,
-                location.files,
-                backend=backend,
-                private=_private,
-                threads=_threads.resolve(threads),
-            )
+            with contextlib.nullcontext() if self._local is None else self._local.names.in_errors():
+                location = path if isinstance(path, _paths.Location) else _paths.resolve(path)
+                self._prefix = location.prefix
+                # Data files open later, when the working directory may be another.
+                location = _paths.absolute(location)
+                self._native = _native.Reader(
+                    location.prefix,
+                    location.files,
+                    backend=backend,
+                    private=_private,
+                    threads=_threads.resolve(threads),
+                )
         except BaseException:
             if self._local is not None:
                 self._local.close()
             raise
         if self._local is None:
             self._source = location
+        else:
+            self._native = self._local.names.reader(self._native)
 
     @property
     def format(self) -> Literal["V1", "V2"]:
@@ -107,8 +111,8 @@ class Reader(Mapping[str, "Array"]):
 
     @property
     def prefix(self) -> str:
-        """The path stem of the checkpoint's files."""
-        return self._prefix
+        """The path stem of the checkpoint's files; on other file systems the URL."""
+        return self._prefix if self._local is None else self._local.names.shown(self._prefix)
 
     @property
     def num_shards(self) -> int:
@@ -208,6 +212,11 @@ class Reader(Mapping[str, "Array"]):
         return value.reshape([size for axis, size in enumerate(length) if axis not in dropped])
 
     # What other modules of the package use.
+
+    @property
+    def _local_prefix(self) -> str:
+        """Where the files are, or the copy of them, for TensorFlow's own operations."""
+        return self._prefix
 
     @functools.cached_property
     def _names(self) -> list[str]:

@@ -161,6 +161,8 @@ def list_variables(ckpt_dir_or_file: AnyPath) -> list[tuple[str, list[int]]]:
 def _opening(filename: AnyPath) -> Iterator[None]:
     """Give errors of opening the words that TensorFlow's users look for."""
     try:
+        if not os.fsdecode(filename):
+            raise FileNotFoundError(errno.ENOENT, "the path is empty", filename)
         yield
     except FileNotFoundError as error:
         text = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from . import _latest, _paths, _remote, _shards, _state
+from ._checkpoint_reader import _reading
 from ._files import Durability
 from ._paths import AnyPath
 from ._state import CheckpointState
@@ -72,6 +73,7 @@ def checkpoint_exists(checkpoint_prefix: AnyPath) -> bool:
     return _latest.exists(_paths.local(checkpoint_prefix))
 
 
+@_reading()
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[AnyPath]) -> list[float]:
     """When each checkpoint was written; those missing are left out.
 
@@ -90,6 +92,7 @@ def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[AnyPath]) -> list[float]
     return times
 
 
+@_reading()
 def remove_checkpoint(
     checkpoint_prefix: AnyPath,
     checkpoint_format_version: int = _V2,
@@ -156,6 +159,10 @@ def generate_checkpoint_state_proto(
     `model_checkpoint_path` is appended to the others if it is not the last of them; the list that
     was passed stays as it is. Raises `ValueError` if the number of timestamps is another one.
     """
+    if isinstance(all_model_checkpoint_paths, str | bytes):
+        raise TypeError(
+            f"all_model_checkpoint_paths is a list, not one path: {all_model_checkpoint_paths!r}"
+        )
     directory = os.fsdecode(save_dir)
     paths = list(all_model_checkpoint_paths or ())
     if not paths or paths[-1] != model_checkpoint_path:
@@ -178,6 +185,7 @@ def _relative(path: str, directory: str) -> str:
     return path if os.path.isabs(path) else os.path.relpath(path, directory or None)
 
 
+@_reading()
 def update_checkpoint_state(
     save_dir: AnyPath,
     model_checkpoint_path: str,

@@ -21,6 +21,8 @@ from ._warnings import warn
 from .errors import DataLossError, UnsupportedError
 
 STATE_NAME: Final = "checkpoint"
+# Nothing can have a name that is so long, or goes in circles.
+_NO_SUCH_NAME: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def file_status(path: str) -> os.stat_result | None:
@@ -30,7 +32,7 @@ def file_status(path: str) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
         return None
     except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno in _NO_SUCH_NAME:
             return None
         raise
 
@@ -228,6 +230,10 @@ def _entries(directory: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        if error.errno in _NO_SUCH_NAME:
+            return []
+        raise
 
 
 def _stem(name: str) -> str:

@@ -13,7 +13,7 @@ import importlib
 import os
 import posixpath
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, TracebackType
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from . import _filetype, _latest, _native, _paths, _shards, _state, _stats
 from ._filetype import FileType
 from ._paths import AnyPath
 from ._warnings import warn
-from .errors import DataLossError, UnsupportedError, _located
+from .errors import CheckpointError, DataLossError, UnsupportedError, _located
 
 # Copies in flight at once: object stores give one stream only a part of the bandwidth.
 _STREAMS: Final = 8
@@ -50,6 +50,58 @@ def file_system(path: AnyPath) -> Any:
     return module
 
 
+class Names:
+    """Says `url` where it would be `folder`, which is private, and gone before anybody looks."""
+
+    def __init__(self, folder: str, url: str) -> None:
+        self._folder = folder
+        self._url = url
+
+    def shown(self, text: str) -> str:
+        """A text, its paths of copies as URLs."""
+        return text.replace(self._folder, self._url)
+
+    @contextlib.contextmanager
+    def in_errors(self) -> Iterator[None]:
+        """Errors name the URL."""
+        try:
+            yield
+        except (CheckpointError, OSError) as error:
+            self.rename(error)
+            raise
+
+    def rename(self, error: Exception) -> None:
+        """Change what an error says, in place."""
+        texts = [arg for arg in error.args if isinstance(arg, str)]
+        renamed = dict(zip(texts, map(self.shown, texts), strict=True))
+        error.args = tuple(renamed.get(arg, arg) for arg in error.args)
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            error.filename = self.shown(error.filename)
+        elif isinstance(error, CheckpointError) and error.path is not None:
+            error.path = self.shown(error.path)
+
+    def reader(self, native: Any) -> Any:
+        """A native reader of the copy, whose errors name the URL."""
+        return _Renaming(native, self)
+
+
+class _Renaming:
+    def __init__(self, native: Any, names: Names) -> None:
+        self._native = native
+        self._names = names
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._native, name)
+        return self._names.in_errors()(found) if callable(found) else found
+
+    def verify(self, indices: Sequence[int]) -> list[tuple[int, Exception]]:
+        """Errors come as values here."""
+        bad: list[tuple[int, Exception]] = self._native.verify(indices)
+        for _, error in bad:
+            self._names.rename(error)
+        return bad
+
+
 class Localized:
     """A local copy of one remote checkpoint; `path` is what to open. Gone after `close()`.
 
@@ -57,12 +109,17 @@ class Localized:
     """
 
     path: str
+    names: Names
+    """What the copied files are called for users."""
 
     def __init__(self, url: AnyPath) -> None:
         # The directory's own finalizer removes it when nobody calls `close`.
         self._folder = tempfile.TemporaryDirectory(prefix="ckptfast-")
         try:
-            self.path = _fetch(file_system(url), os.fsdecode(url), self._folder.name)
+            files = file_system(url)
+            found = _prefix(files, os.fsdecode(url))
+            self.names = Names(self._folder.name, posixpath.dirname(found))
+            self.path = _fetch(files, found, self._folder.name)
         except BaseException:
             self._folder.cleanup()
             raise
@@ -92,9 +149,8 @@ def localize(url: AnyPath) -> Localized:
     return Localized(url)
 
 
-def _fetch(files: Any, url: str, folder: str) -> str:
-    """Copy the checkpoint that `url` means into `folder`; what to open there."""
-    found = _prefix(files, url)
+def _fetch(files: Any, found: str, folder: str) -> str:
+    """Copy the checkpoint whose prefix is `found` into `folder`; what to open there."""
     target = os.path.join(folder, posixpath.basename(found))
     if not files.is_file(_shards.index_file(found)):
         sources = _v1_files(files, found)
@@ -216,6 +272,7 @@ def staging(url: AnyPath) -> Iterator[tuple[str, Callable[[], str]]]:
     files = file_system(remote)
     with tempfile.TemporaryDirectory(prefix="ckptfast-") as folder:
         prefix = os.path.join(folder, posixpath.basename(remote))
+        names = Names(folder, posixpath.dirname(remote))
         if files.is_file(_shards.index_file(remote)):
             files.copy(_shards.index_file(remote), _shards.index_file(prefix))
             for path in _shards.data_files(prefix) or ():
@@ -225,7 +282,8 @@ def staging(url: AnyPath) -> Iterator[tuple[str, Callable[[], str]]]:
             _publish(files, prefix, remote)
             return remote
 
-        yield prefix, finish
+        with names.in_errors():
+            yield prefix, finish
 
 
 def upload(local_prefix: str, remote_prefix: AnyPath) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -130,8 +131,11 @@ def merge(
     empty then and not the directory of `path`. With `allow_missing`, prefixes without an index are
     left out, as long as one is there.
 
-    Raises `ValueError` when two bundles hold the same tensor or differ in byte order.
+    Raises `ValueError` when two bundles hold the same tensor or differ in byte order, and
+    `TypeError` for one prefix that is not in a list.
     """
+    if isinstance(prefixes, str | bytes | os.PathLike):
+        raise TypeError(f"prefixes is a list of checkpoints, not one: {prefixes!r}")
     prefix = _paths.local(path)
     with _fingerprint.kept_right(prefix, durability):
         _native.merge(

@@ -21,7 +21,10 @@ def add_to(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("script", metavar="SCRIPT", help="a .py file, or a folder with __main__.py")
-    parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="for the script")
+    more = parser.add_argument(
+        "args", metavar="ARGS", nargs=argparse.REMAINDER, help="for the script"
+    )
+    more.required = False  # before 3.13 argparse says otherwise, where SCRIPT is missing
     parser.set_defaults(command=run, parser=parser)
 
 

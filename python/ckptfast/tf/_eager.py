@@ -128,7 +128,7 @@ def _by_tensorflow(reader: Reader, match: Match) -> tuple[Match, list[Any]]:
     _stats.count_fallback("variant tensor")
     parts = match.target.parts
     return match, tf.raw_ops.RestoreV2(
-        prefix=reader.prefix,
+        prefix=reader._local_prefix,
         tensor_names=[source.key for source in match.sources],
         shape_and_slices=["" if part.box is None else part.box.spec for part in parts],
         dtypes=[tf.as_dtype(part.dtype) for part in parts],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any, Final
 
 import tensorflow
@@ -36,10 +37,17 @@ _BY_NUMBER: Final = {
         (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EMLINK, errno.ENOMEM),
         tensorflow.errors.ResourceExhaustedError,
     ),
+    errno.ENAMETOOLONG: tensorflow.errors.InvalidArgumentError,
     errno.EEXIST: tensorflow.errors.AlreadyExistsError,
     errno.EFBIG: tensorflow.errors.OutOfRangeError,
     errno.EROFS: tensorflow.errors.PermissionDeniedError,
 }
+
+
+class _ShortFileError(tensorflow.errors.DataLossError, tensorflow.errors.OutOfRangeError):  # type: ignore[misc]
+    """A file ends before a tensor does: TensorFlow's kernels say `OutOfRangeError` there."""
+
+
 _combinations: Final[dict[tuple[type[Exception], type[Exception]], type[Exception]]] = {}
 
 
@@ -54,6 +62,8 @@ def combined(error: Exception, *, data_loss: bool = False) -> Exception:
         if isinstance(error, ours):
             if data_loss and isinstance(error, CheckpointError):
                 theirs = tensorflow.errors.DataLossError
+            elif theirs is tensorflow.errors.DataLossError and _is_short(error):
+                theirs = _ShortFileError
             elif isinstance(error, OSError):
                 theirs = _BY_NUMBER.get(error.errno or 0, theirs)
             pair = (type(error), theirs)
@@ -63,6 +73,16 @@ def combined(error: Exception, *, data_loss: bool = False) -> Exception:
             vars(result).update(_place(error))
             return result.with_traceback(error.__traceback__)
     return error
+
+
+def _is_short(error: Exception) -> bool:
+    """Whether the file is shorter than what should have been read of it."""
+    if not isinstance(error, CheckpointError) or error.path is None or error.offset is None:
+        return False
+    try:
+        return os.stat(error.path).st_size < error.offset + (error.nbytes or 0)
+    except (OSError, ValueError):  # gone, or not here
+        return False
 
 
 def _arguments(error: Exception) -> tuple[Any, ...]:
@@ -97,4 +117,5 @@ def _combination(ours: type[Exception], theirs: type[Exception]) -> type[Excepti
         "__module__": __name__,
         "__doc__": theirs.__doc__,
     }
-    return type(theirs.__name__, (ours, theirs), body)
+    name = "DataLossError" if theirs is _ShortFileError else theirs.__name__
+    return type(name, (ours, theirs), body)

@@ -123,6 +123,34 @@ def test_a_graph_that_was_passed_is_changed(tf: Any) -> None:
     assert message.graph_def.node[0].name == given.node[0].name
 
 
+@pytest.mark.parametrize("finalized", [False, True])
+def test_a_graph_def_older_than_the_savers_nodes_restores_nothing(
+    tf: Any, tmp_path: Path, finalized: bool
+) -> None:
+    from tensorflow.python.training import saver as stock
+
+    from ckptfast.tf.graphs import _export
+    from ckptfast.tf.saver import Saver
+
+    v1 = tf.compat.v1
+    path = str(tmp_path / "m.meta")
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        v1.get_variable("w", initializer=[1.0, 2.0])
+        session.run(v1.global_variables_initializer())
+        saver = Saver(name="keeper")
+        Saver()  # whose nodes nobody asked for
+        prefix = saver.save(session, str(tmp_path / "m"), write_meta_graph=False)
+        older = graph.as_graph_def()
+        if finalized:
+            graph.finalize()
+        message = _export.export_meta_graph(path, graph_def=older, saver_def=saver.as_saver_def())
+    assert not any(node.name.startswith("keeper/") for node in older.node)
+    assert not any(node.name.startswith("save/") for node in message.graph_def.node)
+    with tf.Graph().as_default(), v1.Session() as session:
+        stock.import_meta_graph(path).restore(session, prefix)
+        assert session.run("w/Read/ReadVariableOp:0").tolist() == [1.0, 2.0]
+
+
 def test_exporting_in_eager_mode_says_something_else(tf: Any) -> None:
     from ckptfast.tf.graphs import _export
 

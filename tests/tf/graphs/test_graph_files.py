@@ -42,3 +42,22 @@ def test_a_file_that_is_no_graph_is_taken_for_an_empty_one(tf: Any, tmp_path: Pa
         import_graph_def(path)
     with tf.Graph().as_default(), pytest.raises(tf.errors.NotFoundError):
         import_graph_def(tmp_path / "missing")
+
+
+def test_an_argument_of_tensorflows_import_is_another_one_here(tf: Any) -> None:
+    import inspect
+
+    from ckptfast.tf.graphs._files import import_graph_def
+
+    ours = inspect.signature(import_graph_def).parameters
+    theirs = inspect.signature(tf.import_graph_def).parameters
+    assert list(ours) == list(theirs)
+    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+    with tf.Graph().as_default() as graph:
+        tf.constant(1.0, name="c")
+    for function in (tf.import_graph_def, import_graph_def):
+        with tf.Graph().as_default():
+            (c,) = function(graph.as_graph_def(), None, ["c:0"], "in", {}, None)
+            assert c.name == "in/c:0"
+            (c,) = function(graph_def=graph.as_graph_def(), return_elements=["c:0"], name="by")
+            assert c.name == "by/c:0"

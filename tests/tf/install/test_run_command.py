@@ -100,3 +100,9 @@ def test_what_follows_an_import_is_done_twice_or_its_error_lost(tmp_path: Path) 
     )
     result = python("program.py", folder=tmp_path)
     assert (result.returncode, result.stdout) == (0, "raised\n"), result.stderr
+
+
+def test_the_usage_asks_for_arguments_that_no_script_needs(tmp_path: Path) -> None:
+    result = python("-m", "ckptfast", "run", folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.endswith("the following arguments are required: SCRIPT\n")

@@ -87,6 +87,9 @@ def export(
             saver_def = found.saver_def
             if found.nodes and saver._target_graph is graph:
                 nodes += found.nodes
+        elif saver_def is not None:
+            graph_def = graph.as_graph_def(add_shapes=True) if graph_def is None else graph_def
+            nodes += _savers.missing_nodes(graph, graph_def, saver_def)
         if definitions:
             # Asked by TensorFlow's exporter, these savers would add their nodes to the live graph.
             # It makes a collection of its own while it runs, which is empty if there is no scope.

@@ -29,18 +29,19 @@ def write_graph(
 
 
 def import_graph_def(
-    graph_def_or_file: Any,
+    graph_def: Any,
     input_map: Mapping[str, Any] | None = None,
     return_elements: Sequence[str] | None = None,
     name: str | None = None,
+    op_dict: Any = None,
     producer_op_list: Any = None,
 ) -> Any:
     """Add a graph to the default graph: a `GraphDef`, or a file of one, binary or text.
 
-    The other arguments, the result and the errors are those of `tf.import_graph_def`. A file that
-    is neither form raises `ValueError`.
+    The other arguments (`op_dict`, which TensorFlow deprecates, does nothing there either), the
+    result and the errors are those of `tf.import_graph_def`. A file that is neither form raises
+    `ValueError`.
     """
-    graph_def = graph_def_or_file
     if isinstance(graph_def, str | os.PathLike):
         graph_def = _read(os.fspath(graph_def))
     return tf.import_graph_def(
@@ -49,6 +50,7 @@ def import_graph_def(
         return_elements=return_elements,
         name=name,
         producer_op_list=producer_op_list,
+        **({} if op_dict is None else {"op_dict": op_dict}),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tensorflow.python.training import saver as stock
 
-from .._kept import lock
+from .._kept import kept, lock
 from . import _standard_nodes
 from ._standard_nodes import StandardNodes
 
@@ -46,3 +46,26 @@ def definition(saver: Any) -> StandardNodes:
             }
             _made[saver] = _standard_nodes.build(builder, saver._node_scope, targets, arguments)
         return _made[saver]
+
+
+def reserved(graph: Any) -> set[str]:
+    """The scopes in which the standard nodes of our savers are, or will be. To be added to."""
+    found: set[str] = kept(graph, "saver_scopes", set)
+    return found
+
+
+def missing_nodes(graph: Any, graph_def: Any, saver_def: Any) -> list[Any]:
+    """What a saver of ours, whose `SaverDef` was passed, lacks in a `GraphDef` that was passed.
+
+    Its nodes are made when they are asked for, which may be after that `GraphDef`; in a finalized
+    graph they are never made.
+    """
+    scope = saver_def.save_tensor_name.rpartition("/")[0]
+    there = {node.name for node in graph_def.node}
+    if scope not in reserved(graph) or saver_def.restore_op_name in there:
+        return []
+    with lock:
+        made = [found for saver, found in _made.items() if saver._target_graph is graph]
+    nodes = [node for found in made for node in found.nodes]
+    nodes += graph.as_graph_def(add_shapes=True).node
+    return [node for node in nodes if node.name.startswith(f"{scope}/")]

@@ -41,7 +41,7 @@ class Source(CheckpointReader):
     @property
     def prefix(self) -> str:
         """A path under which TensorFlow's own operations find the checkpoint."""
-        return _path(self._reader) or self._reader.prefix
+        return _path(self._reader) or self._reader._local_prefix
 
     def get_variable_to_dtype_map(self) -> Any:
         """As the method it overrides, but each type is looked up when it is asked for."""

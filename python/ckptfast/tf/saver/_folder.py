@@ -16,10 +16,13 @@ from .._errors import combined
 def check(save_path: str) -> None:
     """Raise `ValueError` unless the folder of a checkpoint is there, or can be made in its parent.
 
-    TensorFlow makes one level of folders, no more.
+    TensorFlow makes one level of folders, no more. Other file systems are not asked: an object
+    store has no folders, and whoever writes there makes what is missing.
     """
     parent = os.path.dirname(save_path)
-    if parent and not _is_folder(parent) and not _is_folder(os.path.dirname(parent) or "."):
+    if _remote.is_remote(save_path) or not parent:
+        return
+    if not _is_folder(parent) and not _is_folder(os.path.dirname(parent) or "."):
         raise _missing(save_path)
 
 

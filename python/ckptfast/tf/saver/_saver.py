@@ -19,7 +19,7 @@ from tensorflow.python.training import saver as stock
 from tensorflow.python.training import training_util
 from tensorflow.python.util import compat as text
 
-from ... import _fingerprint, _stats
+from ... import _fingerprint, _remote, _stats
 from ..._bundle import open_private
 from ..._checkpoints import remove_checkpoint
 from ..._files import Durability
@@ -179,8 +179,8 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             if self._sharded:
                 _wanted.by_device(targets)  # complains as TensorFlow does
             self._take_targets(tf.compat.v1.get_default_graph(), targets)
-        hours = float(numpy.float32(self._keep_checkpoint_every_n_hours))  # the field of SaverDef
-        self._next_checkpoint_time = time.time() + hours * 3600
+        limits = _limits_of(self)  # complains of wrong types as TensorFlow's constructor does
+        self._next_checkpoint_time = time.time() + limits.keep_checkpoint_every_n_hours * 3600
 
     def _take_targets(self, graph: Any, targets: list[Target]) -> None:
         """Save and restore `targets` of `graph` from now on."""
@@ -365,19 +365,20 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
 
         All names, types, shapes and checksums are checked before the first variable changes.
         `save_path` may also be a folder, for its latest whole checkpoint, or a file of the
-        checkpoint. The errors are those of `tf.compat.v1.train.Saver.restore`.
+        checkpoint, and any `os.PathLike`. The errors are those of
+        `tf.compat.v1.train.Saver.restore`.
         """
         begin = time.time()
         if self._is_empty:
             return
         if save_path is None:
             raise ValueError("Can't load save_path when it is None.")
-        path = text.as_text(save_path)
+        path = text.as_text(text.path_to_str(save_path))
         session = None if context.executing_eagerly() else _session_of(sess)
         reason = self._why_not_fast(session, saving=False)
         if reason is not None:
             _stats.count_fallback(reason)
-            super().restore(sess, save_path)
+            super().restore(sess, path)
             return
         tf.compat.v1.logging.info("Restoring parameters from %s", path)
         try:
@@ -469,20 +470,27 @@ def _open(path: str, options: _config.Options) -> Any:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return open_private(path, verify=options.verify, copy=options.copy)
     except FileNotFoundError as error:
+        if not _remote.is_remote(path) and os.path.isdir(f"{path}.index"):
+            number = errno.EISDIR
+            raise OSError(number, os.strerror(number), f"{path}.index") from None
         raise ValueError(f"The passed save_path is not a valid checkpoint: {path}") from error
 
 
-def _eager_definition(saver: Any, file: str) -> Any:
-    """What TensorFlow leaves as `saver_def` after a save in eager mode."""
+def _limits_of(saver: Any) -> Any:
+    """A `SaverDef` without nodes. Raises protobuf's `TypeError` and `ValueError`."""
     return saver_pb2.SaverDef(
-        filename_tensor_name=file,
-        save_tensor_name=file,
-        restore_op_name="",
-        max_to_keep=saver._max_to_keep or 0,
+        max_to_keep=saver._max_to_keep,
         sharded=saver._sharded,
         keep_checkpoint_every_n_hours=saver._keep_checkpoint_every_n_hours,
         version=saver._write_version,
     )
+
+
+def _eager_definition(saver: Any, file: str) -> Any:
+    """What TensorFlow leaves as `saver_def` after a save in eager mode."""
+    definition = _limits_of(saver)
+    definition.filename_tensor_name = definition.save_tensor_name = file
+    return definition
 
 
 def _warn_of_v1() -> None:

@@ -6,11 +6,15 @@ from typing import Any
 
 from tensorflow.python.training import saver as stock
 
+from ..graphs import _savers
+
 
 def reserve(graph: Any, name: str | None) -> str:
     """The scope that TensorFlow's nodes would have if they were made now; nobody else gets it."""
     with graph.as_default(), graph.name_scope(name or "save") as scope:  # "a/" is that very scope
-        return str(scope).removesuffix("/")
+        reserved = str(scope).removesuffix("/")
+    _savers.reserved(graph).add(reserved)
+    return reserved
 
 
 def build(saver: Any) -> Any:
