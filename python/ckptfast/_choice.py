@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from . import _patterns, _slots
 
@@ -14,28 +14,33 @@ def left_out(
     *,
     kind: str = "variable",
     slots: Callable[[Sequence[str]], Collection[str]] = _slots.slots,
+    also: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The names that `include` does not name (`None` names all) or `exclude` does, and why.
 
     An exact name beats any other pattern on the other side; of two equals, `exclude` wins. `kind`
-    is what has the names, for messages, and `slots` says which of them are an optimizer's. Raises
+    is what has the names, for messages, and `slots` says which of them are an optimizer's;
+    `also` has second names, by the first. Raises
     `ValueError` for an `include` that matches nothing.
     """
     wanted, refused = _patterns.listed(include), _patterns.listed(exclude)
-    _check(wanted, names, kind, given=include is not None)
+    both = {name: {name, also.get(name, name)} if also else {name} for name in names}
+    every = list(dict.fromkeys(other for name in names for other in sorted(both[name])))
+    _check(wanted, every, kind, given=include is not None)
     for word in refused:
         if isinstance(word, str) and word.startswith(":") and word != _slots.WORD:
             raise ValueError(f"exclude knows the word {_slots.WORD!r}, and not {word!r}")
-    of_optimizers = slots(names) if _slots.WORD in refused else ()
+    of_optimizers = slots(every) if _slots.WORD in refused else ()
     left: dict[str, str] = {}
     for name in names:
-        for_it = _patterns.LOOSE if include is None else _patterns.match(wanted, name)
-        against = _patterns.match(refused, name)
+        for_it = max(_patterns.match(wanted, other) for other in both[name])
+        for_it = _patterns.LOOSE if include is None else for_it
+        against = max(_patterns.match(refused, other) for other in both[name])
         if for_it == _patterns.NOT:
             left[name] = "not included"
         elif against >= for_it:
             left[name] = "excluded"
-        elif name in of_optimizers and for_it != _patterns.EXACT:
+        elif not both[name].isdisjoint(of_optimizers) and for_it != _patterns.EXACT:
             left[name] = "excluded as an optimizer's"
     return left
 

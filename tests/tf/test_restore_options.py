@@ -497,3 +497,78 @@ def test_averages_alone_are_enough(tf: ModuleType, tmp_path: Path) -> None:
     model = Model("resource", {"w": [1]})
     assert model.restore(path, moving_averages=True).averaged == ("w",)
     assert model.values()["w"].tolist() == [10]
+
+
+def test_a_dropped_shadow_is_restored_all_the_same(tf: ModuleType, tmp_path: Path) -> None:
+    shadow = "x/ExponentialMovingAverage"
+    path = write(tmp_path / "m", {"x": np.float32([4]), shadow: np.float32([7])})
+    graph = graph_of(lambda: tf.compat.v1.get_variable("x", [1]))
+    with session(graph) as sess:
+        report = ckptfast.restore(sess, path, rename={shadow: None}, moving_averages=True)
+        assert_same(values_of(sess), {"x": np.float32([4])})
+    assert report.averaged == () and report.restored == ("x",)
+
+
+def test_a_dropped_tensor_is_nearest_to_itself(tf: ModuleType, tmp_path: Path) -> None:
+    path = write(tmp_path / "m", {"x": np.float32([4])})
+    graph = graph_of(lambda: tf.compat.v1.get_variable("x", [1]))
+    with session(graph) as sess:
+        with pytest.raises(ckptfast.NotFoundError, match="x: rename drops its tensor") as caught:
+            ckptfast.restore(sess, path, rename=lambda name: None)
+        assert "nearest" not in str(caught.value)
+        report = ckptfast.restore(sess, path, rename={"x": None}, on_missing="skip")
+    assert "rename drops" in report.skipped["x"]
+
+
+def test_a_circle_of_initial_values_is_found_after_the_values_changed(
+    tf: ModuleType, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "m", {"x": np.float32([5])})
+    with tf.Graph().as_default():
+        zero = tf.compat.v1.zeros_initializer()
+        x, first = (
+            tf.compat.v1.get_variable(name, [1], initializer=zero, use_resource=True)
+            for name in ("x", "first")
+        )
+        second = tf.compat.v1.Variable(lambda: first + 1.0, name="second", use_resource=True)
+        first._initializer_op = tf.raw_ops.AssignVariableOp(
+            resource=first.handle, value=second.read_value()
+        )
+        with tf.compat.v1.Session() as sess:
+            sess.run(x.initializer)
+            with pytest.raises(ValueError, match="initial values that need each other"):
+                ckptfast.restore(sess, path, on_missing="initialize")
+            assert sess.run(x).tolist() == [0]
+
+
+@pytest.mark.parametrize("name", ["key", "own"])
+def test_the_own_name_of_a_mapped_variable_matches_nothing(
+    tf: ModuleType, tmp_path: Path, name: str
+) -> None:
+    path = write(tmp_path / "m", {"key": np.float32([4]), "other": np.float32([5])})
+    graph = graph_of(lambda: [tf.compat.v1.get_variable(called, [1]) for called in ("own", "else")])
+    own, other = graph.get_collection("variables")
+    with session(graph) as sess:
+        report = ckptfast.restore(sess, path, {"key": own, "other": other}, include=name)
+        assert report.restored == ("key",)
+        report = ckptfast.restore(sess, path, {"key": own, "other": other}, exclude=name)
+        assert report.restored == ("other",)
+        with pytest.raises(ValueError, match="include: no variable matches nothing"):
+            ckptfast.restore(sess, path, {"key": own}, include="nothing")
+
+
+def test_wrong_variables_and_sessions_are_not_said(tf: ModuleType, tmp_path: Path) -> None:
+    import keras
+
+    path = write(tmp_path / "m", {"x": np.float32([4])})
+    variable = keras.Variable(np.float32([0]), name="x")
+    for var_list in ([variable], {"x": variable}):
+        with pytest.raises(TypeError, match=r"'x' is a variable of Keras 3: .*load_weights"):
+            ckptfast.restore(None, path, var_list)
+    ckptfast.restore(None, path, {"x": variable.value})
+    assert np.asarray(variable).tolist() == [4]
+    with pytest.raises(TypeError, match=r"sess is None, and a tf\.compat\.v1\.Session is needed"):
+        ckptfast.uninitialized(None)
+    graph = graph_of(lambda: tf.compat.v1.get_variable("x", [1]))
+    with session(graph) as sess, pytest.raises(TypeError, match="var_list is a list of variables"):
+        ckptfast.uninitialized(sess, graph.get_collection("variables")[0])

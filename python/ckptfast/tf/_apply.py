@@ -35,9 +35,11 @@ def apply(
     new = [target for target in plan.grown if id(target.sink) in empty]
     new += [target for target in initialize if target not in new]
     ops = _initializers(session.graph, new)
+    sinks = [target.sink for target in new]
+    order = _initial.in_order(sinks, ops)
     _prepare(session, reader, plan.corners, verify=verify)
     total = _assign_planned(session, reader, plan.matches, verify=verify)
-    _initial.initialize(session, [target.sink for target in new], ops)
+    _initial.initialize(session, sinks, ops, order)
     return total + _assign_planned(session, reader, plan.corners, verify=verify), new
 
 

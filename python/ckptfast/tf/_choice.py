@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import tensorflow as tf
 
 from .. import _choice, _patterns
 from ._targets import Target
@@ -21,16 +24,20 @@ def choose(
     targets: Sequence[Target],
     include: _patterns.Patterns | None,
     exclude: _patterns.Patterns | None,
+    *,
+    mapped: bool = False,
 ) -> Choice:
     """Those that `include` names (everything, if it is `None`) and `exclude` does not.
 
-    An exact name beats any other pattern on the other side; of two equals, `exclude` wins. Raises
+    `mapped`: the names are keys of a mapping, and the variables' own names count as well. An exact
+    name beats any other pattern on the other side; of two equals, `exclude` wins. Raises
     `ValueError` for an `include` that matches nothing, and when nothing is left.
     """
     if include is None and exclude is None:
         return Choice(list(targets), [], {})
     names = list(dict.fromkeys(part.name for target in targets for part in target.parts))
-    left = _choice.left_out(names, include, exclude)
+    own = dict(_own_names(targets)) if mapped else {}
+    left = _choice.left_out(names, include, exclude, also=own)
     chosen: list[Target] = []
     others: list[Target] = []
     for target in targets:
@@ -39,3 +46,16 @@ def choose(
     if not chosen:
         raise ValueError("no variables to restore: include and exclude leave none")
     return Choice(chosen, others, left)
+
+
+_PART = re.compile(r"/part_\d+\Z")
+
+
+def _own_names(targets: Sequence[Target]) -> Iterator[tuple[str, str]]:
+    """The name a variable is restored from, and what it is called itself."""
+    for target in targets:
+        sink = target.sink
+        name = sink.op.name if isinstance(sink, tf.Tensor) else getattr(sink, "_shared_name", None)
+        if name is not None and len(target.parts) == 1:
+            part = target.parts[0]
+            yield part.name, name if part.box is None else _PART.sub("", name)

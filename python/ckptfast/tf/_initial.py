@@ -41,7 +41,8 @@ def uninitialized(sess: Any, var_list: Any = None) -> list[str]:
 def handles_of(graph: Any, var_list: Any) -> list[Any]:
     """The tensors that stand for variables; by default all that are global or local."""
     if var_list is not None:
-        targets = _variables.graph_targets(graph, var_list) if var_list else []
+        is_empty = isinstance(var_list, list | tuple | set | frozenset | dict) and not var_list
+        targets = [] if is_empty else _variables.graph_targets(graph, var_list)
         return [target.sink for target in targets if isinstance(target.sink, tf.Tensor)]
     return list({id(handle): handle for handle in _all(graph)}.values())
 
@@ -154,22 +155,33 @@ def _assignment(handle: Any) -> Any:
     return None
 
 
-def initialize(session: Any, handles: Sequence[Any], ops: Mapping[int, Any]) -> None:
-    """Run the initializers `ops` of the variables, each after those of the ones it reads.
+def in_order(handles: Sequence[Any], ops: Mapping[int, Any]) -> graphlib.TopologicalSorter[Any]:
+    """The operations that hold the variables, those first whose values the initial ones read.
 
-    Raises `ValueError`, before the first, where initial values read each other in a circle.
+    Raises `ValueError` where initial values read each other in a circle.
     """
-    names = {handle.op: handle for handle in handles}
+    names = {handle.op for handle in handles}
     order: graphlib.TopologicalSorter[Any] = graphlib.TopologicalSorter()
     for handle in handles:
         op = ops[id(handle)]
         start = [*(tensor.op for tensor in op.inputs if tensor is not handle), *op.control_inputs]
-        order.add(handle.op, *(upstream(start) & names.keys() - {handle.op}))
+        order.add(handle.op, *(upstream(start) & names - {handle.op}))
     try:
         order.prepare()
     except graphlib.CycleError as error:
         circle = " reads ".join(op.name for op in reversed(error.args[1]))
         raise ValueError(f"initial values that need each other: {circle}") from None
+    return order
+
+
+def initialize(
+    session: Any,
+    handles: Sequence[Any],
+    ops: Mapping[int, Any],
+    order: graphlib.TopologicalSorter[Any],
+) -> None:
+    """Run the initializers `ops` of the variables, in the `order` that `in_order` found."""
+    names = {handle.op: handle for handle in handles}
     while order.is_active():
         ready = order.get_ready()
         rest = _stored_initial.assign_stored(session, [names[op] for op in ready], ops)

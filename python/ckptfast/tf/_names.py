@@ -42,6 +42,10 @@ class Names:
         """Keys that belong to a variable, though its value comes from another."""
         return []
 
+    def is_taken_away(self, name: str) -> bool:
+        """Whether the checkpoint has the name, and a renaming dropped it or gave it another."""
+        return False
+
     def number(self, key: str) -> int:
         """The position of a key in the index, -1 if it is not there."""
         return self._reader._native.find(key)
@@ -62,6 +66,8 @@ class NewNames(Names):
         """Entries of the renaming that match nothing in the checkpoint."""
         if rename is not None:
             self._origins, self.unused = _patterns.origins(rename, sorted(self._stored))
+        left = {old for several in self._origins.values() for old in several}
+        self._left = left if self._is_renamed else self._stored
 
     def origin(self, name: str) -> str | None:
         """As `Names.origin`. `ValueError` where two names of the checkpoint become this one."""
@@ -72,11 +78,14 @@ class NewNames(Names):
         shadow = self._plain(name + _moving_averages.SUFFIX)
         if shadow is not None or found is None:
             return shadow
-        return _moving_averages.key_of(self._stored, found)
+        return _moving_averages.key_of(self._left, found)
 
     def beside(self, name: str) -> list[str]:
         plain = self._plain(name) if self._averages else None
         return [plain] if plain is not None and self.number(plain) >= 0 else []
+
+    def is_taken_away(self, name: str) -> bool:
+        return name in self._stored and self.origin(name) is None
 
     def renamed(self, name: str) -> str | None:
         """The checkpoint's name for a variable where the renaming gave it another; else `None`."""

@@ -20,6 +20,9 @@ _HINTS = 10
 """Missing names that get a list of nearest keys; finding those takes a while in a long index."""
 
 
+TAKEN_AWAY = "rename drops its tensor, or gives it another name"
+
+
 class Source(NamedTuple):
     """Where one value comes from: a stored tensor, or a box of it."""
 
@@ -42,6 +45,8 @@ class Plan:
     missing: list[str] = field(default_factory=list)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
     mismatched: list[Mismatch] = field(default_factory=list)
+    taken_away: set[str] = field(default_factory=set)
+    """Those of `missing` that the checkpoint has, and that a renaming took away."""
     unexpected: tuple[str, ...] = ()
     sliced: list[Mismatch] = field(default_factory=list)
     corners: list[Match] = field(default_factory=list)
@@ -117,6 +122,8 @@ def _source(index: _Index, result: Plan, part: Part, keys: list[str]) -> Source 
             result.ambiguous[part.name] = keys
         elif part.name not in result.missing:
             result.missing.append(part.name)
+            if index.names.is_taken_away(part.name):
+                result.taken_away.add(part.name)
         return None
     (key,) = keys
     mismatch = index.mismatch(part, key)
@@ -137,6 +144,7 @@ def error_of(
     """
     result = Plan(
         missing=result.missing if missing else [],
+        taken_away=result.taken_away,
         ambiguous=result.ambiguous if missing else {},
         mismatched=result.mismatched if mismatched else [],
     )
@@ -161,6 +169,9 @@ def error_of(
 
 def _complaints(reader: Reader, result: Plan) -> Iterator[str]:
     for number, name in enumerate(result.missing):
+        if name in result.taken_away:
+            yield f"{name}: {TAKEN_AWAY}"
+            continue
         hint = _patterns.near(name, reader) if number < _HINTS else ""
         yield f"{name}: not in the checkpoint{hint}"
     for name, keys in result.ambiguous.items():

@@ -61,7 +61,8 @@ def restore(
       string is a name, a scope ("conv1/", with the "/"), or a glob (`*`, `?`, `[…]`); a compiled
       regular expression is searched for; a function is asked. An exact name beats any other
       pattern on the other side, else `exclude` wins. The word ":slots" in `exclude` stands for the
-      variables of optimizers.
+      variables of optimizers. With a mapping as `var_list` either name of a variable may be meant:
+      its key, which also the report and `rename` call it by, or its own.
     - `rename`: a mapping from names in the checkpoint to names of variables, or a function from one
       to the other. `None` as the new name drops a tensor. Keys may be names, scopes
       (`{"vgg/": "backbone/"}`; "/" is the root), globs (each `*` of the new name is what the
@@ -105,7 +106,8 @@ def restore(
     """
     session = _session.unwrap(sess) if sess is not None else None
     policy = _policy(on_missing, on_mismatch, strict=strict)
-    choice = _choice.choose(_wanted(session, var_list), include, exclude)
+    mapped = isinstance(var_list, Mapping)
+    choice = _choice.choose(_wanted(session, var_list), include, exclude, mapped=mapped)
 
     def read() -> RestoreReport:
         begin = time.perf_counter()
@@ -151,7 +153,9 @@ def _wanted(session: Any, var_list: Any) -> list[Target]:
     if session is not None:
         return graph_targets(session.graph, var_list)
     if not tf.executing_eagerly():
-        raise TypeError("sess is None, which is for eager mode only: pass the session")
+        raise TypeError(
+            "sess is None, which is for eager mode only, and this is graph mode: pass the session"
+        )
     return _eager.eager_targets(var_list)
 
 
@@ -215,6 +219,7 @@ def _skipped(plan: Plan, initialized: Iterable[Target]) -> dict[str, str]:
     """The names of the variables that were asked for and left alone, each with the reason."""
     done = {*plan.restored, *_names_of(initialized)}
     reasons = dict.fromkeys(plan.missing, "not in the checkpoint")
+    reasons |= dict.fromkeys(plan.taken_away, _plan.TAKEN_AWAY)
     reasons |= dict.fromkeys(plan.ambiguous, "several objects of that name were saved")
     for mismatch in plan.mismatched:
         reasons[mismatch.name] = "another type or shape"

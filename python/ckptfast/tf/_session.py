@@ -24,6 +24,8 @@ def unwrap(sess: Any) -> Any:
     while not isinstance(seen, BaseSession):
         inner = getattr(seen, "_tf_sess", None)
         inner = inner() if callable(inner) else getattr(seen, "_sess", None)
+        if sess is None:
+            raise TypeError("sess is None, and a tf.compat.v1.Session is needed here: pass one")
         if inner is None:
             raise TypeError(
                 f"sess is a tf.compat.v1.Session, or None to restore eager variables, not {sess!r}"

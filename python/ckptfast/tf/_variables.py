@@ -69,14 +69,25 @@ def pairs(var_list: Any) -> Iterator[tuple[str | None, Any]]:
         for name, item in var_list.items():
             if not isinstance(name, str):
                 raise TypeError(f"names in var_list are strings, not {name!r}")
+            check_keras(item)
             yield name, item
     elif isinstance(var_list, list | tuple | set | frozenset):
         for item in tf.nest.flatten(list(var_list)):
+            check_keras(item)
             yield None, item
     else:
         raise TypeError(
             "var_list is a list of variables or a mapping from names to variables, "
             f"not {var_list!r}"
+        )
+
+
+def check_keras(item: Any) -> None:
+    """Raise `TypeError` for a variable of Keras 3, which is none of TensorFlow's but holds one."""
+    if type(item).__module__.startswith("keras.") and hasattr(item, "path"):
+        raise TypeError(
+            f"var_list: {item.path!r} is a variable of Keras 3: restore a Keras model with "
+            "ckptfast.keras.load_weights, or pass {name in the checkpoint: variable.value}"
         )
 
 

@@ -25,5 +25,6 @@ def initialize_uninitialized(sess: Any, var_list: Any = None) -> list[str]:
     """
     session = _session.unwrap(sess)
     handles = _initial.without_value(session, _initial.handles_of(session.graph, var_list))
-    _initial.initialize(session, handles, _initial.initializers(session.graph, handles))
+    ops = _initial.initializers(session.graph, handles)
+    _initial.initialize(session, handles, ops, _initial.in_order(handles, ops))
     return [handle.op.name for handle in handles]
