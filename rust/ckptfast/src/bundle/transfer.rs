@@ -22,15 +22,13 @@ const MIN_UNIT: usize = 1 << 20;
 /// Bytes read before they are checksummed, while they are still in the processor's cache.
 const STEP: usize = 256 << 10;
 
-/// The same where the disk is the limit: it likes long reads better.
-const COLD_STEP: usize = 4 << 20;
+/// The same where the disk is the limit.
+const COLD_STEP: usize = 1 << 20;
 
-/// Threads for each of the caller's where the disk is the limit: they wait rather than compute, and
-/// a disk is fastest with several reads to do.
-const COLD_THREADS: usize = 4;
-
-/// How many units are looked at to tell whether the disk will be the limit.
-const SAMPLES: usize = 16;
+/// Parts that each of the caller's threads has to read in parallel where the disk is the limit:
+/// they wait rather than compute. Each part is read from its start to its end through an open file
+/// of its own, because the system reads ahead for every open file, of one reader.
+const COLD_STREAMS: usize = 2;
 
 /// Where bytes come from.
 ///
@@ -82,23 +80,29 @@ pub fn run(transfers: Vec<Transfer<'_>>, workers: &Workers<'_>) -> Result<Vec<(u
     for (index, transfer) in transfers.into_iter().enumerate() {
         cut(index, transfer, &mut pieces);
     }
-    let units = units(&pieces, workers.threads);
     let scratch = Scratch::default();
-    let threads = if is_mostly_cold(&units) {
-        workers.threads.saturating_mul(COLD_THREADS)
+    let total: usize = pieces.iter().map(|piece| piece.length).sum();
+    let streams = workers.threads.saturating_mul(COLD_STREAMS);
+    let regions = units(&pieces, total.div_ceil(streams.max(1)).max(MIN_UNIT));
+    if are_mostly_cold(&regions) {
+        Workers { threads: streams, ..*workers }.run(regions.len(), |index| {
+            let mut stream = Stream::default();
+            regions.get(index).copied().unwrap_or_default().iter().try_for_each(|piece| {
+                let file = stream.through(piece.source.file);
+                piece.settle(workers, |piece| piece.run(file, true, &scratch))
+            })
+        })?;
     } else {
-        workers.threads
-    };
-    Workers { threads, ..*workers }.run(units.len(), |index| {
-        let Some(unit) = units.get(index) else { return Ok(()) };
-        let cold = is_cold(unit);
-        for piece in *unit {
-            workers.interrupt.check()?;
-            let outcome = piece.run(cold, &scratch);
-            *piece.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        }
-        Ok(())
-    })?;
+        let enough = (total / (workers.threads * 4).max(1)).clamp(MIN_UNIT, PIECE);
+        let units = units(&pieces, enough);
+        workers.run(units.len(), |index| {
+            let unit = units.get(index).copied().unwrap_or_default();
+            let cold = is_cold(unit);
+            unit.iter().try_for_each(|piece| {
+                piece.settle(workers, |piece| piece.run(piece.source.file, cold, &scratch))
+            })
+        })?;
+    }
     Ok(judge(&mut pieces, &expected))
 }
 
@@ -130,10 +134,8 @@ fn cut<'a>(index: usize, transfer: Transfer<'a>, pieces: &mut Vec<Piece<'a>>) {
     }
 }
 
-/// Groups neighbouring pieces until a group is worth a thread.
-fn units<'p, 'a>(pieces: &'p [Piece<'a>], threads: usize) -> Vec<&'p [Piece<'a>]> {
-    let total: usize = pieces.iter().map(|piece| piece.length).sum();
-    let enough = (total / (threads * 4).max(1)).clamp(MIN_UNIT, PIECE);
+/// Groups neighbouring pieces until a group has `enough` bytes.
+fn units<'p, 'a>(pieces: &'p [Piece<'a>], enough: usize) -> Vec<&'p [Piece<'a>]> {
     let mut units = Vec::new();
     let (mut first, mut bytes) = (0, 0);
     for (index, piece) in pieces.iter().enumerate() {
@@ -185,11 +187,30 @@ fn is_cold(unit: &[Piece<'_>]) -> bool {
     !first.source.file.is_cached(first.offset as u64, end.saturating_sub(first.offset) as u64)
 }
 
-/// Whether most of the work is to wait for the disk, judged by a sample.
-fn is_mostly_cold(units: &[&[Piece<'_>]]) -> bool {
-    let step = units.len().div_ceil(SAMPLES).max(1);
-    let cold = units.iter().step_by(step).filter(|unit| is_cold(unit)).count();
-    2 * cold > units.len().div_ceil(step)
+/// Whether most of the work is to wait for the disk, judged by where the parts begin.
+///
+/// Nowhere else: to look at a place that is not in the cache brings its page in, and a page in the
+/// middle of what is read next ends the system's reading ahead there.
+fn are_mostly_cold(regions: &[&[Piece<'_>]]) -> bool {
+    let begins_cold = |region: &&&[Piece<'_>]| {
+        let first = region.iter().find(|piece| piece.length > 0);
+        first.is_some_and(|piece| !piece.source.file.is_cached(piece.offset as u64, 1))
+    };
+    2 * regions.iter().filter(begins_cold).count() > regions.len()
+}
+
+/// An open file for one reader of several.
+#[derive(Debug, Default)]
+struct Stream<'a>(Option<(&'a File, Option<File>)>);
+
+impl<'a> Stream<'a> {
+    /// The file, opened once more; or itself where that cannot be.
+    fn through(&mut self, file: &'a File) -> &File {
+        if !self.0.as_ref().is_some_and(|(shared, _)| std::ptr::eq(*shared, file)) {
+            self.0 = Some((file, file.open_again()));
+        }
+        self.0.as_ref().and_then(|(_, own)| own.as_ref()).unwrap_or(file)
+    }
 }
 
 /// Memory for bytes that are read only to be checked, kept from piece to piece.
@@ -210,15 +231,22 @@ impl Scratch {
 }
 
 impl Piece<'_> {
+    /// Does the work, and keeps what comes of it; fails only when the call is to end.
+    fn settle(&self, workers: &Workers<'_>, work: impl FnOnce(&Self) -> Result<u32>) -> Result<()> {
+        workers.interrupt.check()?;
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(work(self));
+        Ok(())
+    }
+
     /// Moves the bytes and returns their checksum (0 when none was asked for).
-    fn run(&self, cold: bool, scratch: &Scratch) -> Result<u32> {
+    fn run(&self, file: &File, cold: bool, scratch: &Scratch) -> Result<u32> {
         let step = if cold { COLD_STEP } else { STEP };
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let crc = match (target.as_deref_mut(), self.source.mapping) {
-            (Some(target), _) => self.read(target, step)?,
+            (Some(target), _) => self.read(file, target, step)?,
             (None, _) if !self.check => 0,
             (None, Some(mapping)) if !cold => crc32c::value(self.mapped(mapping)?),
-            (None, _) => scratch.with(|scratch| self.read_past(scratch, step))?,
+            (None, _) => scratch.with(|scratch| self.read_past(file, scratch, step))?,
         };
         if self.check {
             counters::BYTES_VERIFIED.add(self.length as u64);
@@ -239,10 +267,10 @@ impl Piece<'_> {
             .ok_or_else(|| Error::corruption("data file ends too early"))
     }
 
-    fn read(&self, target: &mut [u8], step: usize) -> Result<u32> {
+    fn read(&self, file: &File, target: &mut [u8], step: usize) -> Result<u32> {
         let mut digest = Digest::default();
         for (index, part) in target.chunks_mut(step).enumerate() {
-            self.source.file.read_at(part, (self.offset + index * step) as u64)?;
+            file.read_at(part, (self.offset + index * step) as u64)?;
             if self.check {
                 digest.update(part);
             }
@@ -251,11 +279,11 @@ impl Piece<'_> {
     }
 
     /// Reads only to compute the checksum.
-    fn read_past(&self, scratch: &mut [u8], step: usize) -> Result<u32> {
+    fn read_past(&self, file: &File, scratch: &mut [u8], step: usize) -> Result<u32> {
         let mut digest = Digest::default();
         for start in (0..self.length).step_by(step) {
             let part = scratch.get_mut(..step.min(self.length - start)).unwrap_or_default();
-            self.source.file.read_at(part, (self.offset + start) as u64)?;
+            file.read_at(part, (self.offset + start) as u64)?;
             digest.update(part);
         }
         Ok(digest.value())

@@ -82,10 +82,19 @@ impl File {
 
     /// Whether another file has its path now. One that was only removed is not replaced.
     pub fn is_replaced(&self) -> bool {
-        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let here = self.handle.metadata().map(identity);
-        let there = std::fs::metadata(&self.path).map(identity);
-        matches!((here, there), (Ok(here), Ok(there)) if here != there)
+        std::fs::metadata(&self.path).is_ok_and(|there| !self.has(&there))
+    }
+
+    /// The same file opened once more; `None` where its path leads elsewhere by now.
+    pub fn open_again(&self) -> Option<Self> {
+        let handle = std::fs::File::open(&self.path).ok()?;
+        let metadata = handle.metadata().ok()?;
+        self.has(&metadata).then(|| Self { handle, path: self.path.clone(), length: self.length })
+    }
+
+    fn has(&self, there: &std::fs::Metadata) -> bool {
+        let here = self.handle.metadata();
+        here.is_ok_and(|here| (here.dev(), here.ino()) == (there.dev(), there.ino()))
     }
 
     /// The path it was opened by.
@@ -120,5 +129,31 @@ impl File {
 
     pub(super) fn handle(&self) -> &std::fs::File {
         &self.handle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_opened_again_only_while_its_path_leads_to_it() {
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("ckptfast-again-{}", std::process::id()));
+        let other = path.with_extension("new");
+        std::fs::write(&path, b"old").unwrap();
+        let file = File::open(&path).unwrap();
+        let again = file.open_again().unwrap();
+        assert!(!file.is_replaced());
+        std::fs::write(&other, b"new").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(file.is_replaced());
+        assert!(file.open_again().is_none());
+        let mut bytes = [0; 3];
+        again.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"old");
+        std::fs::remove_file(&path).unwrap();
+        assert!(!file.is_replaced());
+        assert!(file.open_again().is_none());
     }
 }
