@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,22 @@ def test_damage_in_a_cold_checkpoint_is_found_and_placed(tmp_path: Path, align: 
     assert raised.value.key == "d"
     _evict(prefix)
     assert list(ckptfast.verify(prefix).bad) == ["d"]
+
+
+def test_a_file_cut_after_it_was_opened_is_an_error_not_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    prefix = ckptfast.save(tmp_path / "m", TENSORS, durability="none")
+    script = f"""
+import os, ckptfast
+reader = ckptfast.open({prefix!r})
+reader["a"]
+os.truncate({prefix + ".data-00000-of-00001"!r}, 30 << 20)
+try:
+    reader["d"]
+except ckptfast.DataLossError as error:
+    print(error.key, error.path)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["d", f"{prefix}.data-00000-of-00001"]

@@ -97,7 +97,7 @@ pub fn run(transfers: Vec<Transfer<'_>>, workers: &Workers<'_>) -> Result<Vec<(u
         let units = units(&pieces, enough);
         workers.run(units.len(), |index| {
             let unit = units.get(index).copied().unwrap_or_default();
-            let cold = is_cold(unit);
+            let cold = is_cold(unit) || !is_mapped(unit);
             unit.iter().try_for_each(|piece| {
                 piece.settle(workers, |piece| piece.run(piece.source.file, cold, &scratch))
             })
@@ -187,6 +187,21 @@ fn is_cold(unit: &[Piece<'_>]) -> bool {
     !first.source.file.is_cached(first.offset as u64, end.saturating_sub(first.offset) as u64)
 }
 
+/// Whether the pages that will be checked where they are can be touched. Entering them all at once
+/// costs what touching them one by one does, and fails instead of ending the process where somebody
+/// has cut the file; reading it then gives the error.
+fn is_mapped(unit: &[Piece<'_>]) -> bool {
+    let together = |one: &Piece<'_>, next: &Piece<'_>| {
+        std::ptr::eq(one.source.file, next.source.file) && one.offset <= next.offset
+    };
+    let staying: Vec<_> = unit.iter().filter(|piece| piece.check && !piece.has_target()).collect();
+    staying.chunk_by(|one, next| together(one, next)).all(|pieces| {
+        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return true };
+        let range = first.offset..last.offset + last.length;
+        first.source.mapping.is_none_or(|mapping| mapping.enter(range))
+    })
+}
+
 /// Whether most of the work is to wait for the disk, judged by where the parts begin.
 ///
 /// Nowhere else: to look at a place that is not in the cache brings its page in, and a page in the
@@ -236,6 +251,10 @@ impl Piece<'_> {
         workers.interrupt.check()?;
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(work(self));
         Ok(())
+    }
+
+    fn has_target(&self) -> bool {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Moves the bytes and returns their checksum (0 when none was asked for).

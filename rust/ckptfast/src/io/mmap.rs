@@ -9,9 +9,9 @@
 //! raise `SIGBUS`. That is inherent in mapping a file, documented to users, and what
 //! `copy=True` avoids.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 
 use super::File;
 use crate::error::{Error, Result};
@@ -62,6 +62,25 @@ impl Mapping {
             ),
         };
         Ok(Self(pages))
+    }
+
+    /// Enters the pages of `range`, and says whether they are all there now.
+    ///
+    /// They are not where the file ends earlier by now, so that to touch its pages would end the
+    /// process, where the disk fails, and where Linux is older than 5.14. A read tells which.
+    pub fn enter(&self, range: Range<usize>) -> bool {
+        let (offset, length) = (range.start, range.len());
+        match &self.0 {
+            _ if length == 0 => true,
+            _ if range.end > self.len() => false,
+            Pages::Empty => true,
+            Pages::ReadOnly(pages) => {
+                pages.advise_range(Advice::PopulateRead, offset, length).is_ok()
+            }
+            Pages::Private(pages) => {
+                pages.advise_range(Advice::PopulateRead, offset, length).is_ok()
+            }
+        }
     }
 }
 
