@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex, TypeVar
 
-from . import _dtypes, _native, _object_graph, _paths, _remote, _threads
+from . import _arguments, _dtypes, _native, _object_graph, _paths, _remote, _threads
 from .errors import NotFoundError, UnsupportedError, _located
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class Reader(Mapping[str, "Array"]):
         threads: int | None = None,
         _private: bool = False,
     ) -> None:
+        _arguments.flag("verify", verify)
+        _arguments.flag("copy", copy, optional=True)
         self._options = (verify, copy, backend, threads)
         self._verify_reads = verify
         self._copy = copy

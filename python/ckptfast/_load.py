@@ -92,6 +92,8 @@ def _select(
     names = reader if names is None else names
     chosen: dict[str, None] = {}
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"names are names or globs, of type str, not {pattern!r}")
         if pattern in names:
             chosen[pattern] = None
             continue

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import _dtypes, _fingerprint, _native, _paths, _remote, _threads
+from . import _arguments, _dtypes, _fingerprint, _native, _paths, _remote, _threads
 from ._files import Durability
 
 if TYPE_CHECKING:
@@ -89,12 +89,13 @@ def save(
     that folder is brought up to date; one that was wrong before is removed with a warning.
 
     A failed save leaves what was there, and no temporary files. Raises `ValueError` for names and
-    slices that contradict each other, `TypeError` for values TensorFlow has no type for, and
-    `OSError` when the disk is full or fails.
+    slices that contradict each other, `TypeError` for values TensorFlow has no type for and for
+    arguments of a wrong type, and `OSError` when the disk is full or fails.
     """
-    if shards is not None and not 1 <= shards <= MAX_SHARDS:
+    _arguments.mapping("tensors", tensors)
+    if shards is not None and not 1 <= _arguments.number("shards", shards) <= MAX_SHARDS:
         raise ValueError(f"shards is between 1 and {MAX_SHARDS}, not {shards}")
-    if align < 1:
+    if _arguments.number("align", align) < 1:
         raise ValueError(f"align is a power of two, not {align}")
     if _remote.is_remote(path):
         with _remote.staging(path) as (local, finish):
