@@ -25,6 +25,7 @@ def prefix(tmp_path: Path) -> str:
         ({"copy": "yes"}, "copy is True, False or None, not 'yes'"),
         ({"verify": "no"}, "verify is True or False, not 'no'"),
         ({"verify": None}, "verify is True or False, not None"),
+        ({"verify": 1}, "verify is True or False, not 1"),
         ({"threads": "2"}, "threads is a whole number, not '2'"),
     ],
 )

@@ -80,3 +80,22 @@ except ckptfast.DataLossError as error:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["d", f"{prefix}.data-00000-of-00001"]
+
+
+def test_what_lies_between_two_tensors_is_not_brought_in(tmp_path: Path) -> None:
+    """Pages of a hole in the file are entered by nobody who asks for its edges."""
+    tensors = {"a": np.ones(3), "m": np.broadcast_to(np.float32(0), (64 << 20,)), "z": np.ones(3)}
+    prefix = ckptfast.save(tmp_path / "m", tensors, durability="none")
+    script = f"""
+import ckptfast
+ckptfast.load({prefix!r}, ["a"])
+def mapped():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssFile"))
+before = mapped()
+arrays = ckptfast.load({prefix!r}, ["a", "z"])
+print(mapped() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 32 << 10  # KiB; the tensor between them has 256 MiB

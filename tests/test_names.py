@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,22 @@ def test_a_damaged_graph_is_data_loss(tmp_path: Path) -> None:
         prefix = ckptfast.save(tmp_path / name, {_object_graph.KEY: text})
         with pytest.raises(ckptfast.DataLossError, match=name if name == "chain" else "parse"):
             ckptfast.load(prefix, by="object")
+
+
+def test_a_graph_whose_checksum_differs_is_placed_like_any_tensor(tmp_path: Path) -> None:
+    prefix = save(tmp_path / "r", [value(END, "v")], {END: 1})
+    with ckptfast.open(prefix) as reader:
+        info = reader.info(_object_graph.KEY)
+    assert info.offset is not None and info.nbytes is not None
+    data = Path(f"{prefix}.data-00000-of-00001")
+    content = bytearray(data.read_bytes())
+    content[info.offset + info.nbytes - 1] ^= 1
+    data.write_bytes(content)
+    with ckptfast.open(prefix) as reader, pytest.raises(ckptfast.DataLossError) as raised:
+        _ = reader.objects
+    assert raised.value.path == os.fspath(data)
+    assert raised.value.stored_crc32c != raised.value.calculated_crc32c
+    assert "cannot be parsed" not in str(raised.value)
 
 
 def test_every_tensor_of_real_checkpoints_has_one_name(real: Path) -> None:

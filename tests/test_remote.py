@@ -335,3 +335,9 @@ def test_without_tensorflow_nothing_says_what_to_install(tmp_path: Path) -> None
         "    else: raise SystemExit('opened')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("url", ["ram://model", "gs://bucket/run/model"])
+def test_what_is_shown_of_a_copy_is_the_url_with_both_slashes(url: str, tmp_path: Path) -> None:
+    names = _remote.Names(str(tmp_path), _remote._folder(url))
+    assert names.shown(str(tmp_path / "model")) == url

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -189,8 +190,9 @@ def read(tensors: Mapping[str, Any], prefix: str) -> ObjectGraph | None:
     """
     if KEY not in tensors:
         return None
+    tensor = tensors[KEY]
     try:
-        value = tensors[KEY].item()
+        value = tensor.item()
         if not isinstance(value, bytes):
             raise ValueError("it is not a string")
         return parse(value, lambda keys: _stored(keys, tensors))
@@ -204,6 +206,7 @@ def _stored(keys: Sequence[str], tensors: Iterable[str]) -> list[tuple[str, ...]
     names = set(tensors)
     in_order: list[str] = []
 
+    @functools.cache
     def longer(key: str) -> tuple[str, ...]:
         if not in_order:
             in_order.extend(sorted(names))

@@ -102,6 +102,11 @@ class _Renaming:
         return bad
 
 
+def _folder(url: str) -> str:
+    """All of `url` before its last slash, of which those of `scheme://` are two."""
+    return url.rpartition("/")[0]
+
+
 class Localized:
     """A local copy of one remote checkpoint; `path` is what to open. Gone after `close()`.
 
@@ -118,7 +123,7 @@ class Localized:
         try:
             files = file_system(url)
             found = _prefix(files, os.fsdecode(url))
-            self.names = Names(self._folder.name, posixpath.dirname(found))
+            self.names = Names(self._folder.name, _folder(found))
             self.path = _fetch(files, found, self._folder.name)
         except BaseException:
             self._folder.cleanup()
@@ -272,7 +277,7 @@ def staging(url: AnyPath) -> Iterator[tuple[str, Callable[[], str]]]:
     files = file_system(remote)
     with tempfile.TemporaryDirectory(prefix="ckptfast-") as folder:
         prefix = os.path.join(folder, posixpath.basename(remote))
-        names = Names(folder, posixpath.dirname(remote))
+        names = Names(folder, _folder(remote))
         if files.is_file(_shards.index_file(remote)):
             files.copy(_shards.index_file(remote), _shards.index_file(prefix))
             for path in _shards.data_files(prefix) or ():

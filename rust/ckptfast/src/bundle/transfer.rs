@@ -4,6 +4,7 @@
 //! the way. Large ones are cut into pieces, small ones are handled together, so that every thread
 //! has work of about the same size; the checksums of pieces are combined at the end.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::counters;
@@ -24,6 +25,9 @@ const STEP: usize = 256 << 10;
 
 /// The same where the disk is the limit.
 const COLD_STEP: usize = 1 << 20;
+
+/// Bytes between two tensors that are not worth a look or a call of their own.
+const GAP: usize = 64 << 10;
 
 /// Parts that each of the caller's threads has to read in parallel where the disk is the limit:
 /// they wait rather than compute. Each part is read from its start to its end through an open file
@@ -88,7 +92,8 @@ pub fn run(transfers: Vec<Transfer<'_>>, workers: &Workers<'_>) -> Result<Vec<(u
         Workers { threads: streams, ..*workers }.run(regions.len(), |index| {
             let mut stream = Stream::default();
             regions.get(index).copied().unwrap_or_default().iter().try_for_each(|piece| {
-                let file = stream.through(piece.source.file);
+                let shared = piece.source.file;
+                let file = if regions.len() > 1 { stream.through(shared) } else { shared };
                 piece.settle(workers, |piece| piece.run(file, true, &scratch))
             })
         })?;
@@ -179,27 +184,44 @@ fn combined(pieces: &mut [Piece<'_>]) -> Result<u32> {
     Ok(whole.unwrap_or(0))
 }
 
+/// The stretches of files that the pieces lie in, each with no gap to speak of.
+fn stretches<'p, 'a: 'p>(
+    pieces: impl Iterator<Item = &'p Piece<'a>>,
+) -> Vec<(Source<'a>, Range<usize>)> {
+    let mut all: Vec<(Source<'a>, Range<usize>)> = Vec::new();
+    for piece in pieces {
+        let end = piece.offset.saturating_add(piece.length);
+        match all.last_mut() {
+            Some((source, range))
+                if std::ptr::eq(source.file, piece.source.file)
+                    && range.start <= piece.offset
+                    && piece.offset <= range.end.saturating_add(GAP) =>
+            {
+                range.end = range.end.max(end);
+            }
+            _ => all.push((piece.source, piece.offset..end)),
+        }
+    }
+    all
+}
+
 /// Whether the disk has to be waited for. Pages fault in one by one then, so that even what will
 /// be used through a mapping is better read first.
 fn is_cold(unit: &[Piece<'_>]) -> bool {
-    let (Some(first), Some(last)) = (unit.first(), unit.last()) else { return false };
-    let end = last.offset.saturating_add(last.length);
-    !first.source.file.is_cached(first.offset as u64, end.saturating_sub(first.offset) as u64)
+    let cached = |(source, range): &(Source<'_>, Range<usize>)| {
+        source.file.is_cached(range.start as u64, range.len() as u64)
+    };
+    !stretches(unit.iter()).iter().all(cached)
 }
 
 /// Whether the pages that will be checked where they are can be touched. Entering them all at once
 /// costs what touching them one by one does, and fails instead of ending the process where somebody
 /// has cut the file; reading it then gives the error.
 fn is_mapped(unit: &[Piece<'_>]) -> bool {
-    let together = |one: &Piece<'_>, next: &Piece<'_>| {
-        std::ptr::eq(one.source.file, next.source.file) && one.offset <= next.offset
-    };
-    let staying: Vec<_> = unit.iter().filter(|piece| piece.check && !piece.has_target()).collect();
-    staying.chunk_by(|one, next| together(one, next)).all(|pieces| {
-        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return true };
-        let range = first.offset..last.offset + last.length;
-        first.source.mapping.is_none_or(|mapping| mapping.enter(range))
-    })
+    let staying = unit.iter().filter(|piece| piece.check && !piece.has_target());
+    stretches(staying)
+        .into_iter()
+        .all(|(source, range)| source.mapping.is_none_or(|mapping| mapping.enter(range)))
 }
 
 /// Whether most of the work is to wait for the disk, judged by where the parts begin.

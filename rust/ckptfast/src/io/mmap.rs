@@ -12,6 +12,7 @@
 use std::ops::{Deref, Range};
 
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+use rustix::io::Errno;
 
 use super::File;
 use crate::error::{Error, Result};
@@ -64,22 +65,26 @@ impl Mapping {
         Ok(Self(pages))
     }
 
-    /// Enters the pages of `range`, and says whether they are all there now.
+    /// Enters the pages of `range`, and says whether they can be touched.
     ///
-    /// They are not where the file ends earlier by now, so that to touch its pages would end the
-    /// process, where the disk fails, and where Linux is older than 5.14. A read tells which.
+    /// They cannot where the file ends earlier by now, so that to touch its pages would end the
+    /// process, and where the disk fails. A read tells which. Linux before 5.14 does not know.
     pub fn enter(&self, range: Range<usize>) -> bool {
-        let (offset, length) = (range.start, range.len());
-        match &self.0 {
-            _ if length == 0 => true,
-            _ if range.end > self.len() => false,
-            Pages::Empty => true,
-            Pages::ReadOnly(pages) => {
-                pages.advise_range(Advice::PopulateRead, offset, length).is_ok()
+        if range.end > self.len() {
+            return false;
+        }
+        let entered = match &self.0 {
+            Pages::ReadOnly(pages) if !range.is_empty() => {
+                pages.advise_range(Advice::PopulateRead, range.start, range.len())
             }
-            Pages::Private(pages) => {
-                pages.advise_range(Advice::PopulateRead, offset, length).is_ok()
+            Pages::Private(pages) if !range.is_empty() => {
+                pages.advise_range(Advice::PopulateRead, range.start, range.len())
             }
+            _ => Ok(()),
+        };
+        match entered {
+            Ok(()) => true,
+            Err(error) => error.raw_os_error() == Some(Errno::INVAL.raw_os_error()),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The few protocol buffer messages that a checkpoint holds.
 //!
 //! Field numbers are those of `tensor_bundle.proto`, `tensor_shape.proto`, `tensor_slice.proto`,
-//! `saved_tensor_slice.proto` and `trackable_object_graph.proto`. Unknown fields are skipped, as everywhere in
-//! protocol buffers; encoding is in field order with defaults omitted, which makes it equal to
-//! TensorFlow's byte for byte.
+//! `saved_tensor_slice.proto` and `trackable_object_graph.proto`. Unknown fields are skipped, as
+//! everywhere in protocol buffers; encoding is in field order with defaults omitted, which makes it
+//! equal to TensorFlow's byte for byte.
 
 mod bundle;
 mod object_graph;
