@@ -56,23 +56,33 @@ def keys_of(graph: ObjectGraph) -> set[str]:
     """The keys of an object-based checkpoint that are an optimizer's.
 
     Those are its slot variables, its own variables, and what is in its lists; not the model's
-    variables, whatever list of the optimizer led to them when they were saved.
+    variables, whatever list of the optimizer led to them when they were saved. The root is whatever
+    the caller of `tf.train.Checkpoint` put together: no optimizer, though its parts be called like
+    those of one.
     """
-    found: set[int] = set()
-    kept: set[int] = set()
-    for item in graph.objects:
-        if not _is_optimizer(item):
-            continue
-        found.update(slot.slot for slot in item.slots)
-        for name, child in item.children.items():
-            below = {child, *graph.objects[child].children.values()}
-            (kept if name == _WEIGHTS else found).update(below)
+    found = {slot.slot for item in graph.objects for slot in item.slots}
+    own: set[int] = set()
+    weights: set[int] = set()
+    for item in graph.objects[1:]:
+        if _is_optimizer(item):
+            for name, child in item.children.items():
+                (weights if name == _WEIGHTS else own).add(child)
     return {
         key
-        for number in found - kept
+        for number in (found | _with_items(graph, own)) - _with_items(graph, weights)
         for attribute in graph.objects[number].attributes
         for key in attribute.stored
     }
+
+
+def _with_items(graph: ObjectGraph, numbers: set[int]) -> set[int]:
+    """These objects, and what is in those of them that are lists."""
+    found = set(numbers)
+    for number in numbers:
+        item = graph.objects[number]
+        if not item.attributes and all(map(str.isdecimal, item.children)):
+            found.update(item.children.values())
+    return found
 
 
 def _is_optimizer(item: Object) -> bool:

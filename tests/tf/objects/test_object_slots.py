@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ckptfast
+from ckptfast import _object_graph, _slots
 
 Weights = dict[str, Any]
 
@@ -63,3 +64,42 @@ def test_the_optimizer_stays_behind_and_no_weight_does(
         assert len(values) == len(weights), by
         for name, weight in weights.items():
             assert any(np.array_equal(value, weight) for value in values), (by, name)
+
+
+def test_weights_beside_a_step_counter_and_a_learning_rate_are_left_out(
+    tf: ModuleType, tmp_path: Path
+) -> None:
+    dense = tf.Module()
+    dense.kernel = tf.Variable([1.0, 2.0])
+    top = {"iter": tf.Variable(3), "learning_rate": tf.Variable(0.5), "blocks": [tf.Variable(4.0)]}
+    path = tf.train.Checkpoint(dense=dense, **top).write(str(tmp_path / "root"))
+    report = ckptfast.convert(path, tmp_path / "root.npz", by="object", exclude=":slots")
+    assert set(report.written) == {"blocks/0", "dense/kernel", "iter", "learning_rate"}
+    # An object below the root may be an optimizer; what its other objects have is not.
+    inner = tf.Module()
+    inner.iter, inner.learning_rate, inner.dense = top["iter"], top["learning_rate"], dense
+    path = tf.train.Checkpoint(inner=inner).write(str(tmp_path / "inner"))
+    report = ckptfast.convert(path, tmp_path / "inner.npz", by="object", exclude=":slots")
+    assert set(report.written) == {"inner/dense/kernel"}
+
+
+def test_many_optimizers_of_one_long_list_take_a_square_of_the_time() -> None:
+    """What is counted is how often the list's children are asked for."""
+    asked = 0
+
+    class Children(dict[str, int]):
+        def values(self) -> Any:
+            nonlocal asked
+            asked += 1
+            return super().values()
+
+    def item(children: dict[str, int], *keys: str) -> _object_graph.Object:
+        attributes = [_object_graph.Attribute("VARIABLE_VALUE", "", key, (key,)) for key in keys]
+        return _object_graph.Object(children, tuple(attributes), ())
+
+    count = 100
+    optimizer = item({"iter": 3, "learning_rate": 3, "list": 1})
+    leaf, shared = item({}, "leaf"), item(Children({"0": 2, "1": 3}))
+    objects = (item({}), shared, leaf, item({}, "scalar"), *[optimizer] * count)
+    assert _slots.keys_of(_object_graph.ObjectGraph(objects)) == {"leaf", "scalar"}
+    assert asked == 1
