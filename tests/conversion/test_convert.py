@@ -173,6 +173,17 @@ def test_the_report_does_not_say_what_happened(prefix: str, tmp_path: Path) -> N
         ),
         ({"rename": {"scale": "conv/bias"}, "dtype": "float99"}, ValueError, "float99"),
         ({"rename": {"scale": "x", "empty": "x"}}, ValueError, "would all become 'x'"),
+        (
+            {"rename": {"scale": "empty"}},
+            ValueError,
+            "'empty' and 'scale' .* would all become 'empty'; .* rename={'empty': None, …} or "
+            "exclude='empty'",
+        ),
+        ({"rename": {"conv/": "c/", "scale": "c/bias"}}, ValueError, "would all become 'c/bias'"),
+        ({"verify": "yes"}, TypeError, "verify is True or False, not 'yes'"),
+        ({"moving_averages": "no"}, TypeError, "moving_averages is True or False, not 'no'"),
+        ({"threads": 0}, ValueError, "threads is a positive number, not 0"),
+        ({"threads": "2"}, TypeError, "threads is a whole number, not '2'"),
         ({"rename": {"scale": "__metadata__"}}, ValueError, "cannot be called '__metadata__'"),
         ({"rename": {"scale": "\udcff"}}, ValueError, "not valid UTF-8; rename it"),
         ({"dtype": {"scael": "float16"}}, ValueError, "no tensor matches scael .nearest: scale"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
 import struct
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -14,6 +18,7 @@ import pytest
 import safetensors
 
 import ckptfast
+from ckptfast.conversion import _sources
 
 TENSORS: dict[str, Any] = {"a": np.float32([1, 2]), "b/c": np.int64(7)}
 EXPECTED = {"a": [1.0, 2.0], "b/c": 7}
@@ -182,3 +187,90 @@ def test_a_checksum_is_passed_over_or_compared_though_nobody_asked(tmp_path: Pat
     assert raised.value.key == "a"
     report = ckptfast.convert(path, tmp_path / "out", verify=False)
     assert ckptfast.load(report)["a"].any()
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_a_file_that_is_cut_after_it_was_opened_ends_the_process(tmp_path: Path, name: str) -> None:
+    given = ckptfast.save(tmp_path / "given", {"a": np.zeros(100_000, np.float32)})
+    path = tmp_path / name
+    ckptfast.convert(given, path)
+    with contextlib.closing(_sources.open_source(path, verify=True, threads=None)) as source:
+        os.truncate(path, 5_000)
+        with pytest.raises(ckptfast.DataLossError, match="cut to 5000 bytes"):
+            source.arrays(["a"])
+
+
+def npz(path: Path, header: bytes, content: bytes = b"", *, compression: int = 0) -> Path:
+    """A file with an array "a" of which NumPy's header is this."""
+    with zipfile.ZipFile(path, "w", compression) as zipped:
+        zipped.writestr("a.npy", header + content)
+    return path
+
+
+def of_shape(shape: str, dtype: str = "<f4") -> bytes:
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text
+
+
+def test_a_header_as_long_as_it_says_is_read(tmp_path: Path) -> None:
+    header = b"\x93NUMPY\2\0" + struct.pack("<I", 1 << 30)
+    path = npz(tmp_path / "m.npz", header, bytes(1 << 26), compression=zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ckptfast.DataLossError, match="header would be 1073741824 bytes long"):
+            convert(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_header_brings_advice_to_run_pickled_code(tmp_path: Path) -> None:
+    header = b"\x93NUMPY\1\0" + struct.pack("<H", 20_000)
+    with pytest.raises(ckptfast.DataLossError, match="would be 20000 bytes") as raised:
+        convert(npz(tmp_path / "m.npz", header, b" " * 20_000))
+    assert "pickle" not in str(raised.value) and raised.value.key == "a.npy"
+
+
+@pytest.mark.parametrize("dtype", ["|S0", "<U0"])
+def test_elements_without_bytes_are_counted(tmp_path: Path, dtype: str) -> None:
+    path = npz(tmp_path / "m.npz", of_shape("(1000000000000,)", dtype))
+    with pytest.raises(ckptfast.DataLossError, match="its elements have no bytes"):
+        convert(path)
+
+
+@pytest.mark.parametrize("shape", [(1 << 62, 1 << 62, 0), (1 << 70, 0), (1,) * 65])
+def test_a_shape_that_numpy_cannot_have_is_an_error_without_a_file(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    content = bytes(4 * math.prod(shape))
+    path = npz(tmp_path / "m.npz", of_shape(repr(shape)), content)
+    with pytest.raises(ckptfast.DataLossError, match=r"m\.npz: a\.npy: ") as raised:
+        convert(path)
+    assert raised.value.key == "a.npy"
+    text = json.dumps({"a": entry(shape=shape, offsets=(0, len(content)))}).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
+    with pytest.raises(ckptfast.CheckpointError, match=r"m\.safetensors: .*\ba\b"):
+        convert(path)
+
+
+@pytest.mark.parametrize("output", ["m.npz", "n.safetensors"])
+def test_a_name_that_is_no_text_is_an_error_without_a_file(tmp_path: Path, output: str) -> None:
+    text = json.dumps({"\ud800": entry()}).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(ValueError, match=rf"{output}: a tensor .*ud800.* not valid UTF-8"):
+        ckptfast.convert(path, tmp_path / output)
+
+
+def test_a_reader_stays_open_when_a_checkpoint_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ckptfast.save(tmp_path / "given", TENSORS)
+    closed: list[str] = []
+    monkeypatch.setattr(ckptfast.Reader, "close", lambda self: closed.append(self.prefix))
+    monkeypatch.setattr(ckptfast.Reader, "_signatures", [], raising=False)
+    with pytest.raises(ValueError, match="shorter"):
+        _sources.open_source(given, verify=True, threads=None)
+    assert closed == [given]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _dtypes, _files, _paths, _patterns, _remote, _writer
+from .. import _arguments, _dtypes, _files, _paths, _patterns, _remote, _threads, _writer
 from .._bundle import while_replaced
 from .._files import Durability
 from .._names import By
@@ -77,6 +77,9 @@ def convert(
     for damaged files, `FileNotFoundError` for an input or a folder of a file that is not there.
     """
     begin = time.perf_counter()
+    _arguments.flag("verify", verify)
+    _arguments.flag("moving_averages", moving_averages)
+    _threads.resolve(threads)
     _files.check_durability(durability)
     target = os.fsdecode(output) if _remote.is_remote(output) else _paths.local(output)
     kind = _formats.choose(target, format)

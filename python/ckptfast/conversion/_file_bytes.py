@@ -37,6 +37,10 @@ class FileBytes:
         if not 0 <= start <= start + nbytes <= self.size:
             raise self.damaged(f"it ends at byte {self.size}, and should go on to {start + nbytes}")
         if self._mapping is not None:
+            # To touch pages that the file no longer has would end the process.
+            size = os.fstat(self.file.fileno()).st_size
+            if size < start + nbytes:
+                raise self.damaged(f"it was cut to {size} bytes while it was read")
             return memoryview(self._mapping)[start : start + nbytes]
         content = memoryview(bytearray(nbytes))
         at = 0

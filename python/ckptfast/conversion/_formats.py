@@ -61,7 +61,7 @@ def check(
     `origins` says what the tensors are called in the input, where `exclude` and `dtype` find them.
     """
     for name in tensors:
-        problem = kind.reserved(name) or _not_text(name)
+        problem = _not_text(name) or kind.reserved(name)
         if problem is not None:
             raise ValueError(f"{output}: a tensor cannot be called {name!r}: {problem}; rename it")
     wrong = {

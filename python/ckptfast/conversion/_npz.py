@@ -15,7 +15,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Literal, NamedTuple
 
 from .. import _dtypes
 from ..errors import UnsupportedError, _located
@@ -45,13 +45,15 @@ _DATE: Final = (1980, 1, 1, 0, 0, 0)
 # What zipfile and NumPy raise for files that are not what they wrote.
 _DAMAGE: Final = (
     *(zipfile.BadZipFile, zlib.error, EOFError, ValueError, SyntaxError, tokenize.TokenError),
-    *(struct.error, OverflowError),
+    *(struct.error, OverflowError, TypeError),
 )
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 # The end record, of which the total number of members matters here; more stand elsewhere.
 _END: Final = struct.Struct("<10xH10x")
 _MANY: Final = 0xFFFF
 _PIECE: Final = 8 << 20
+# The limit of NumPy, which reads as many bytes as the header says before it looks.
+_LONGEST_HEADER: Final = 10_000
 
 
 def write(
@@ -63,11 +65,11 @@ def write(
     """
     from numpy.lib import format
 
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w") as zipped:
         for batch in values(sorted(tensors)):
             for name, array in batch:
                 member = zipfile.ZipInfo(name + _SUFFIX, _DATE)
-                with archive.open(member, "w", force_zip64=True) as stream:
+                with zipped.open(member, "w", force_zip64=True) as stream:
                     format.write_array_header_1_0(stream, format.header_data_from_array_1_0(array))
                     memory = _tensors.raw(array)
                     for start in range(0, len(memory), _PIECE):
@@ -85,6 +87,19 @@ class _Member(NamedTuple):
     """First byte of the values in the member."""
 
 
+class _Head:
+    """The beginning of a member, for NumPy's parser of headers."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes. Raises `ValueError` for more than any header has."""
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise ValueError(f"its header would be {size} bytes long")
+        return self._stream.read(size)
+
+
 class NpzFile:
     """A file that is read. With `verify`, each array is checked against its CRC-32."""
 
@@ -94,8 +109,8 @@ class NpzFile:
         self._bytes = FileBytes(path)
         try:
             with self._reading(None):
-                self._archive = zipfile.ZipFile(self._bytes.file)
-                found = self._archive.infolist()
+                self._zipped = zipfile.ZipFile(self._bytes.file)
+                found = self._zipped.infolist()
                 self._check_count(len(found))
                 self._members = {
                     info.filename.removesuffix(_SUFFIX): self._member(info)
@@ -124,7 +139,7 @@ class NpzFile:
 
         `zipfile` does not, and finds fewer where the directory's length is damaged.
         """
-        start = self._bytes.size - _END.size - len(self._archive.comment)
+        start = self._bytes.size - _END.size - len(self._zipped.comment)
         (count,) = _END.unpack(self._bytes.view(start, _END.size))
         if count not in (found, _MANY):
             raise self._bytes.damaged(f"its directory lists {found} members of {count}")
@@ -137,13 +152,16 @@ class NpzFile:
             raise self._unsupported(name, f"{name} in it is no array of NumPy's")
         if not 0 <= info.header_offset < self._bytes.size:  # zipfile would seek to it
             raise self._bytes.damaged(f"{name} would begin at byte {info.header_offset}", name)
-        with self._reading(name), self._archive.open(info) as stream:
+        with self._reading(name), self._zipped.open(info) as stream:
             readers = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}
-            version = format.read_magic(stream)
+            head = _Head(stream)
+            version = format.read_magic(head)
             if version not in readers:
                 raise self._unsupported(name, f"{name} is of version {version} of NumPy's format")
-            shape, is_fortran, dtype = readers[version](stream)
+            shape, is_fortran, dtype = readers[version](head)
             start = stream.tell()
+            if not dtype.hasobject:
+                _tensors.check_shape(shape, dtype.itemsize)
         size = info.file_size if dtype.hasobject else start + math.prod(shape) * dtype.itemsize
         if size != info.file_size or min(shape, default=0) < 0:
             raise self._bytes.damaged(f"{name} is not as long as its header says", name)
@@ -163,11 +181,12 @@ class NpzFile:
         if member.info.compress_type == zipfile.ZIP_STORED and self._bytes.is_mapped:
             memory: Any = self._stored(name, member.info)[member.start :]
         else:
-            with self._reading(name), self._archive.open(member.info) as stream:
+            with self._reading(name), self._zipped.open(member.info) as stream:
                 # To the end, where the CRC-32 is compared.
-                memory = stream.read()[member.start :]
+                memory = memoryview(stream.read())[member.start :]
         order: Literal["C", "F"] = "F" if member.is_fortran else "C"
-        array: Array = numpy.ndarray(member.shape, member.dtype, memory, order=order)
+        with self._reading(name):
+            array: Array = numpy.ndarray(member.shape, member.dtype, memory, order=order)
         array.flags.writeable = False
         return array
 

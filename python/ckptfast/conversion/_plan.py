@@ -135,8 +135,13 @@ def _origins(
     """The new names, with the old ones."""
     if rename is None:
         return {name: name for name in names}
-    origins, unused = _patterns.origins(rename, sorted(names))
-    if unused:
+    renames = _patterns.Renames(rename)
+    origins: dict[str, list[str]] = {}
+    for name in sorted(names):
+        new, _ = renames.of(name)
+        if new is not None:
+            origins.setdefault(new, []).append(name)
+    if unused := renames.unused:
         lines = _patterns.unmatched(unused, names)
         error = NotFoundError(
             f"rename: {source.path} has nothing to write of the name{'s' * (len(unused) > 1)}:"
@@ -145,7 +150,11 @@ def _origins(
         raise _located(error, path=source.path, key=unused[0])
     for name, several in origins.items():
         if len(several) > 1:
-            raise _patterns.clash(name, several, source.path)
+            left = name if name in several else several[-1]
+            raise ValueError(
+                f"{_patterns.clash(name, several, source.path)}; give one of them another name, or "
+                f"leave it out: rename={{{left!r}: None, …}} or exclude={left!r}"
+            )
     return {name: old for name, (old,) in origins.items()}
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from .. import _dtypes, _parts
 from ..errors import UnsupportedError, _located
 from ._file_bytes import FileBytes
-from ._tensors import Batches, Signature, nbytes, raw
+from ._tensors import Batches, Signature, check_shape, nbytes, raw
 
 if TYPE_CHECKING:
     import numpy
@@ -174,6 +174,10 @@ class SafetensorsFile:
         size = math.prod(shape) * _dtypes.itemsize(signature.number)
         if len(offsets) != 2 or offsets[1] - offsets[0] != size:
             raise self._bytes.damaged(f"{name} is {size} bytes, its range is {offsets}", name)
+        try:
+            check_shape(signature.shape, _dtypes.itemsize(signature.number))
+        except ValueError as error:
+            raise self._bytes.damaged(f"{name}: {error}", name) from error
         return signature, offsets[0]
 
 

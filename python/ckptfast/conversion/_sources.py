@@ -29,15 +29,21 @@ class Checkpoint:
     def __init__(self, reader: Reader) -> None:
         self.path = reader.prefix
         self.reader = reader
-        self.tensors = {
-            name: Signature(*signature)
-            for name, signature in zip(reader, reader._signatures, strict=True)
-        }
+        try:
+            self.tensors = {
+                name: Signature(*signature)
+                for name, signature in zip(reader, reader._signatures, strict=True)
+            }
+        except BaseException:
+            reader.close()
+            raise
 
     def arrays(self, names: Sequence[str]) -> Mapping[str, Array]:
+        """Read-only arrays, pages of the files where they are mapped."""
         return self.reader._arrays(names, align=_ANY)
 
     def close(self) -> None:
+        """Let go of the files. Arrays that were handed out stay valid."""
         self.reader.close()
 
 

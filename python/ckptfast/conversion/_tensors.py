@@ -31,6 +31,18 @@ def nbytes(signature: Signature) -> int:
     return math.prod(signature.shape) * _dtypes.itemsize(signature.number)
 
 
+def check_shape(shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise `ValueError` unless NumPy can have an array of this shape."""
+    import numpy
+
+    if not itemsize:
+        raise ValueError("its elements have no bytes")
+    try:
+        numpy.ndarray(shape, f"V{itemsize}", bytes(itemsize), strides=(0,) * len(shape))
+    except (TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+
+
 class Source(Protocol):
     """A file or a checkpoint that is read."""
 
