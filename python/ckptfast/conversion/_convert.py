@@ -50,7 +50,8 @@ def convert(
       exact name beats any other; the word ":slots" in `exclude` stands for the variables of
       optimizers).
     - `rename`: from names in `path` to names in `output`, also as in `ckptfast.restore`: a mapping
-      with scopes, globs and regular expressions, or a function; `None` drops a tensor.
+      with scopes, globs and regular expressions, or a function; `None` drops a tensor. Two tensors
+      that would get one name are a `ValueError`, because one of them would be lost.
     - `moving_averages`, `by`: as for `ckptfast.load`: a variable that was averaged is written with
       its average (`NAME/ExponentialMovingAverage`) under its plain name; tensors of an object-based
       checkpoint go by their full names, or by the way to their objects.
