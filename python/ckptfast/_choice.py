@@ -14,35 +14,54 @@ def left_out(
     *,
     kind: str = "variable",
     slots: Callable[[Sequence[str]], Collection[str]] = _slots.slots,
-    also: Mapping[str, str] | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The names that `include` does not name (`None` names all) or `exclude` does, and why.
 
     An exact name beats any other pattern on the other side; of two equals, `exclude` wins. `kind`
     is what has the names, for messages, and `slots` says which of them are an optimizer's;
-    `also` has second names, by the first. Raises
-    `ValueError` for an `include` that matches nothing.
+    `own` has what the bearers of some of the names are called themselves, which is what patterns
+    mean; one that matches nothing so called is tried on the names. Raises `ValueError` for an
+    `include` that matches nothing.
     """
     wanted, refused = _patterns.listed(include), _patterns.listed(exclude)
-    both = {name: {name, also.get(name, name)} if also else {name} for name in names}
-    every = list(dict.fromkeys(other for name in names for other in sorted(both[name])))
+    called = {name: own.get(name, name) for name in names} if own else {}
+    every = list(dict.fromkeys([*called.values(), *names]))
     _check(wanted, every, kind, given=include is not None)
     for word in refused:
         if isinstance(word, str) and word.startswith(":") and word != _slots.WORD:
             raise ValueError(f"exclude knows the word {_slots.WORD!r}, and not {word!r}")
-    of_optimizers = slots(every) if _slots.WORD in refused else ()
+    of_optimizers = set(slots(every)) if _slots.WORD in refused else set()
     left: dict[str, str] = {}
+    including, excluding = _Matcher(wanted, called), _Matcher(refused, called)
     for name in names:
-        for_it = max(_patterns.match(wanted, other) for other in both[name])
-        for_it = _patterns.LOOSE if include is None else for_it
-        against = max(_patterns.match(refused, other) for other in both[name])
+        for_it = _patterns.LOOSE if include is None else including.match(name)
+        against = excluding.match(name)
         if for_it == _patterns.NOT:
             left[name] = "not included"
         elif against >= for_it:
             left[name] = "excluded"
-        elif not both[name].isdisjoint(of_optimizers) and for_it != _patterns.EXACT:
+        elif {name, called.get(name)} & of_optimizers and for_it != _patterns.EXACT:
             left[name] = "excluded as an optimizer's"
     return left
+
+
+class _Matcher:
+    """Patterns for what is called otherwise than it is named, as `called` says."""
+
+    def __init__(self, patterns: Sequence[_patterns.Pattern], called: Mapping[str, str]) -> None:
+        self._called = called
+        self._of_called: list[_patterns.Pattern] = []
+        self._of_names: list[_patterns.Pattern] = []
+        for pattern in patterns:
+            is_called = any(_patterns.match([pattern], name) for name in called.values())
+            (self._of_called if is_called else self._of_names).append(pattern)
+
+    def match(self, name: str) -> int:
+        found = _patterns.match(self._of_names, name)
+        if not self._of_called:
+            return found
+        return max(found, _patterns.match(self._of_called, self._called[name]))
 
 
 def _check(

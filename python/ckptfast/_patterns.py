@@ -12,7 +12,7 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 Pattern = str | re.Pattern[str] | Callable[[str], bool]
 Patterns = Pattern | Iterable[Pattern]
@@ -129,24 +129,39 @@ class Renames:
         return [old if isinstance(old, str) else old.pattern for old in self._unused]
 
 
-def origins(rename: Rename, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """What each new name was before, and the entries of the renaming that match nothing.
+class Renamed(NamedTuple):
+    """What a renaming does to some names.
 
-    A name that was given to something beats one that something has. Where several are left, as
-    good as each other, the new name has them all: see `clash`.
+    - `given`: what each new name was before; several, where they are as good as each other: see
+      `clash`.
+    - `kept`: the names that stay what they are.
+    - `unused`: the entries of the renaming that match nothing.
     """
+
+    given: dict[str, list[str]]
+    kept: set[str]
+    unused: list[str]
+
+
+def renamed(rename: Rename, names: Iterable[str]) -> Renamed:
+    """What the names become. A name that was given to something beats one that something has."""
     renames = Renames(rename)
     found: dict[str, tuple[int, list[str]]] = {}
+    kept = set()
     for name in names:
         new, how = renames.of(name)
         if new is None:
+            continue
+        if how == NOT:
+            kept.add(name)
             continue
         best, several = found.get(new, (how, []))
         if how > best:
             found[new] = (how, [name])
         elif how == best:
             found[new] = (best, [*several, name])
-    return {new: several for new, (_, several) in found.items()}, renames.unused
+    given = {new: several for new, (_, several) in found.items()}
+    return Renamed(given, kept, renames.unused)
 
 
 def clash(name: str, several: Iterable[str], path: str) -> ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -25,19 +25,18 @@ def choose(
     include: _patterns.Patterns | None,
     exclude: _patterns.Patterns | None,
     *,
-    mapped: bool = False,
+    own: Mapping[str, str] | None = None,
 ) -> Choice:
     """Those that `include` names (everything, if it is `None`) and `exclude` does not.
 
-    `mapped`: the names are keys of a mapping, and the variables' own names count as well. An exact
-    name beats any other pattern on the other side; of two equals, `exclude` wins. Raises
+    `own`: see `own_names`; a pattern that matches none of these may match a key of the mapping. An
+    exact name beats any other pattern on the other side; of two equals, `exclude` wins. Raises
     `ValueError` for an `include` that matches nothing, and when nothing is left.
     """
     if include is None and exclude is None:
         return Choice(list(targets), [], {})
     names = list(dict.fromkeys(part.name for target in targets for part in target.parts))
-    own = dict(_own_names(targets)) if mapped else {}
-    left = _choice.left_out(names, include, exclude, also=own)
+    left = _choice.left_out(names, include, exclude, own=own)
     chosen: list[Target] = []
     others: list[Target] = []
     for target in targets:
@@ -51,8 +50,12 @@ def choose(
 _PART = re.compile(r"/part_\d+\Z")
 
 
+def own_names(targets: Sequence[Target]) -> dict[str, str]:
+    """Of variables that were given in a mapping, by their keys, what they are called themselves."""
+    return dict(_own_names(targets))
+
+
 def _own_names(targets: Sequence[Target]) -> Iterator[tuple[str, str]]:
-    """The name a variable is restored from, and what it is called itself."""
     for target in targets:
         sink = target.sink
         name = sink.op.name if isinstance(sink, tf.Tensor) else getattr(sink, "_shared_name", None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from .. import _moving_averages, _object_graph, _patterns
 from .._bundle import Reader
@@ -55,19 +56,33 @@ class NewNames(Names):
     """Names after a renaming, and with moving averages in the place of what they average."""
 
     def __init__(
-        self, reader: Reader, rename: _patterns.Rename | None, *, moving_averages: bool
+        self,
+        reader: Reader,
+        rename: _patterns.Rename | None,
+        *,
+        moving_averages: bool,
+        own: Mapping[str, str] | None = None,
     ) -> None:
+        """`own`: of variables that a mapping gives other names, the names they bear themselves.
+
+        A renaming means those; a name that no variable bears may be one that the mapping gives.
+        """
         super().__init__(reader)
         self._averages = moving_averages
+        bearers = collections.Counter((own or {}).values())
+        self._own = {name: by for name, by in (own or {}).items() if bearers[by] == 1}
+        self._borne = set(self._own.values())
         self._stored = {*reader, *self.keys_by_name} - {_object_graph.KEY, ""}
-        self._is_renamed = rename is not None
-        self._origins: dict[str, list[str]] = {}
-        self.unused: list[str] = []
-        """Entries of the renaming that match nothing in the checkpoint."""
+        self._renamed = _patterns.Renamed({}, self._stored, [])
         if rename is not None:
-            self._origins, self.unused = _patterns.origins(rename, sorted(self._stored))
-        left = {old for several in self._origins.values() for old in several}
-        self._left = left if self._is_renamed else self._stored
+            self._renamed = _patterns.renamed(rename, sorted(self._stored))
+        given = {old for several in self._renamed.given.values() for old in several}
+        self._left = given | self._renamed.kept
+
+    @property
+    def unused(self) -> list[str]:
+        """Entries of the renaming that match nothing in the checkpoint."""
+        return self._renamed.unused
 
     def origin(self, name: str) -> str | None:
         """As `Names.origin`. `ValueError` where two names of the checkpoint become this one."""
@@ -75,7 +90,7 @@ class NewNames(Names):
         if not self._averages:
             return found
         # A renaming may have moved the shadow as well, or only its variable.
-        shadow = self._plain(name + _moving_averages.SUFFIX)
+        shadow = self._plain(name, _moving_averages.SUFFIX)
         if shadow is not None or found is None:
             return shadow
         return _moving_averages.key_of(self._left, found)
@@ -98,10 +113,13 @@ class NewNames(Names):
         origin = self.origin(name)
         return origin is not None and origin != self._plain(name)
 
-    def _plain(self, name: str) -> str | None:
-        if not self._is_renamed:
-            return name if name in self._stored else None
-        return self._one(name, self._origins[name]) if name in self._origins else None
+    def _plain(self, name: str, suffix: str = "") -> str | None:
+        given, own = self._renamed.given, self._own.get(name, name)
+        if own + suffix in given:
+            return self._one(own + suffix, given[own + suffix])
+        if name + suffix in given and name not in self._borne:
+            return self._one(name + suffix, given[name + suffix])
+        return name + suffix if name + suffix in self._renamed.kept else None
 
     def _one(self, name: str, origins: Collection[str]) -> str:
         if len(origins) > 1:

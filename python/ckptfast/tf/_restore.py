@@ -61,14 +61,14 @@ def restore(
       string is a name, a scope ("conv1/", with the "/"), or a glob (`*`, `?`, `[…]`); a compiled
       regular expression is searched for; a function is asked. An exact name beats any other
       pattern on the other side, else `exclude` wins. The word ":slots" in `exclude` stands for the
-      variables of optimizers. With a mapping as `var_list` either name of a variable may be meant:
-      its key, which also the report and `rename` call it by, or its own.
+      variables of optimizers.
     - `rename`: a mapping from names in the checkpoint to names of variables, or a function from one
       to the other. `None` as the new name drops a tensor. Keys may be names, scopes
       (`{"vgg/": "backbone/"}`; "/" is the root), globs (each `*` of the new name is what the
       wildcard in its place matched) and regular expressions (`\\1` in the new name). An exact name
       beats a scope, the longest scope the others; a tensor that was given a name beats one that
-      has it. Two tensors that become one variable are a `ValueError`.
+      has it, and the one that a mapping as `var_list` says. Two tensors that become one variable
+      are a `ValueError`.
     - `on_missing`: what becomes of a variable that the checkpoint lacks: "error", "skip" leaves it
       as it is, "initialize" gives it its initial value, after those it depends on. In eager mode
       variables have theirs from the beginning, so there it is the same as "skip".
@@ -83,6 +83,11 @@ def restore(
     - `copy`: `None` lets variables use the pages of the mapped file (below). `True` reads into
       memory that depends on nothing. `False` never copies, and fails where it would have to.
     - `backend`: "mmap" maps data files, "pread" reads them, "auto" chooses by the file system.
+
+    The name of a variable is its own, as in the graph, also where `var_list` is a mapping: its keys
+    are names in the checkpoint. But variables of eager mode often have no name of their own, so
+    what no variable is called, `include`, `exclude` and `rename` may mean by its key. The report
+    and errors call the variables of a mapping by their keys.
 
     Names, types and shapes are checked for all variables, and the bytes too, before anything is
     assigned: an error that the checkpoint is to blame for leaves every variable as it was. Types
@@ -106,13 +111,14 @@ def restore(
     """
     session = _session.unwrap(sess) if sess is not None else None
     policy = _policy(on_missing, on_mismatch, strict=strict)
-    mapped = isinstance(var_list, Mapping)
-    choice = _choice.choose(_wanted(session, var_list), include, exclude, mapped=mapped)
+    wanted = _wanted(session, var_list)
+    own = _choice.own_names(wanted) if isinstance(var_list, Mapping) else {}
+    choice = _choice.choose(wanted, include, exclude, own=own)
 
     def read() -> RestoreReport:
         begin = time.perf_counter()
         with open_private(path, verify=verify, copy=copy, backend=backend) as reader:
-            names = _names(reader, rename, policy, moving_averages=moving_averages)
+            names = _names(reader, rename, policy, own, moving_averages=moving_averages)
             plan = _plan.plan(reader, choice.targets, names, slices=policy.mismatch == "slice")
             error = _plan.error_of(
                 reader,
@@ -171,11 +177,16 @@ def _policy(
 
 
 def _names(
-    reader: Reader, rename: Rename | None, policy: _Policy, *, moving_averages: bool
+    reader: Reader,
+    rename: Rename | None,
+    policy: _Policy,
+    own: Mapping[str, str],
+    *,
+    moving_averages: bool,
 ) -> Names:
     if rename is None and not moving_averages:
         return Names(reader)
-    names = NewNames(reader, rename, moving_averages=moving_averages)
+    names = NewNames(reader, rename, moving_averages=moving_averages, own=own)
     if names.unused and policy.missing == "error":
         raise _unmatched(reader, names.unused)
     return names
