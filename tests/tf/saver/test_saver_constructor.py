@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 from types import ModuleType
 from typing import Any
 
@@ -218,3 +220,33 @@ def test_a_subclass_overwrites_what_we_keep(Saver: Any, v1: Any, here: Any) -> N
         saver.restore(session, prefix)
         assert session.run(a).tolist() == [1.0, 2.0]
     assert saver.saver_def.restore_op_name == "save/restore_all"
+
+
+@pytest.mark.parametrize("mapping", [False, True])
+def test_a_list_that_changes_later_changes_the_nodes(Saver: Any, v1: Any, mapping: bool) -> None:
+    a, b = v1.get_variable("a", [2]), v1.get_variable("b", [2])
+    var_list: Any = {"a": a} if mapping else [a]
+    saver = Saver(var_list)
+    if mapping:
+        var_list["b"] = b
+    else:
+        var_list.append(b)
+    operations = saver.as_saver_def().restore_op_name, "save/SaveV2", "save/RestoreV2"
+    found = [v1.get_default_graph().get_operation_by_name(name) for name in operations]
+    assert len(found[0].control_inputs) == 1
+    assert len(found[1].inputs) == 4
+    assert len(found[2].outputs) == 1
+
+
+def test_a_used_saver_from_a_saver_def_cannot_be_copied(Saver: Any, v1: Any, here: Any) -> None:
+    a = v1.get_variable("a", initializer=[1.0, 2.0])
+    saver = Saver(saver_def=Saver().as_saver_def())
+    with v1.Session() as session:
+        session.run(a.initializer)
+        prefix = saver.save(session, "./m")
+        saver.restore(session, prefix)
+        for other in [copy.copy(saver), copy.deepcopy(saver), pickle.loads(pickle.dumps(saver))]:
+            assert other.last_checkpoints == ["./m"]
+            session.run(a.assign([0.0, 0.0]))
+            other.restore(session, other.save(session, "./n") and prefix)
+            assert session.run(a).tolist() == [1.0, 2.0]

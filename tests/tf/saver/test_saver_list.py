@@ -166,3 +166,27 @@ def test_names_that_need_escapes(Saver: Any, session: Any, here: Path, tf: Modul
     path = str(here / 'we"ird\\é')
     saved = save(Saver(), session, path, numpy.int32(1))
     assert tf.train.get_checkpoint_state(str(here)).model_checkpoint_path == saved[0]
+
+
+def test_no_number_of_hours_keeps_one_alone(Saver: Any, session: Any, here: Path) -> None:
+    saver = Saver(max_to_keep=1, keep_checkpoint_every_n_hours=None)
+    save(saver, session, "./m", *range(4))
+    assert saver.last_checkpoints == ["./m-3"]
+    assert steps(here) == ["m-0", "m-1", "m-2", "m-3"]  # each is older than no time at all
+
+
+def test_a_list_that_was_set_is_another_one(Saver: Any, session: Any, here: Path) -> None:
+    saver = Saver(max_to_keep=2)
+    given = [("./m-1", 0.0)]
+    saver.set_last_checkpoints_with_time(given)
+    save(saver, session, "./m", 2, 3)
+    assert [path for path, _ in given] == saver.last_checkpoints == ["./m-2", "./m-3"]
+
+
+def test_a_limit_below_zero_ends_in_an_index_error(
+    FastSaver: Any, session: Any, here: Path
+) -> None:
+    saver = FastSaver(max_to_keep=-2, delete_all_excess=True)
+    save(saver, session, "./m", 1, 2)
+    assert saver.last_checkpoints == []
+    assert steps(here) == []

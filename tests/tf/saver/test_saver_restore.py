@@ -242,3 +242,29 @@ def test_another_saver_def_is_ignored(Saver: Any, v1: Any, here: Path, tf: Modul
         prefix = saver.save(session, "./m", write_meta_graph=False)
         assert tf.train.list_variables(prefix) == [("a", [1])]
         saver.restore(session, prefix)
+
+
+def test_a_save_over_what_is_being_restored_ends_in_an_error(
+    FastSaver: Any, v1: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ckptfast.tf.saver import _restore
+
+    a = v1.get_variable("a", initializer=[1.0, 2.0])
+    saver = FastSaver()
+    restore, calls = _restore.restore, []
+
+    def interrupted(session: Any, *arguments: Any, **keywords: Any) -> None:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            session.run(a.assign([3.0, 4.0]))
+            saver.save(session, "./m")
+            session.run(a.assign([0.0, 0.0]))
+        restore(session, *arguments, **keywords)
+
+    with v1.Session() as session:
+        session.run(a.initializer)
+        saver.save(session, "./m")
+        monkeypatch.setattr(_restore, "restore", interrupted)
+        saver.restore(session, "./m")
+        assert session.run(a).tolist() == [3.0, 4.0]
+    assert calls == [0, 1]

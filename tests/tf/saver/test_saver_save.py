@@ -266,3 +266,18 @@ def test_a_graph_gets_the_nodes_of_another_graphs_saver(
         message = saver.export_meta_graph()
     assert list(message.graph_def.node) == []
     assert message.saver_def.restore_op_name == "save/restore_all"
+
+
+def test_a_variable_of_another_shape_than_its_graphs_is_refused(
+    Saver: Any, v1: Any, here: Path, tf: ModuleType
+) -> None:
+    """`AssignVariableOp` looks at no shape, and a value without dimensions has no buffer."""
+    a = v1.get_variable("a", [2], initializer=v1.zeros_initializer())
+    b = v1.get_variable("b", [3], initializer=v1.ones_initializer())
+    value = v1.placeholder(tf.float32)
+    with v1.Session() as session:
+        session.run(b.initializer)
+        session.run(tf.raw_ops.AssignVariableOp(resource=a.handle, value=value), {value: 7.0})
+        reader = tf.train.load_checkpoint(Saver().save(session, "./m"))
+    assert reader.get_variable_to_shape_map() == {"a": [], "b": [3]}
+    assert (reader.get_tensor("a"), reader.get_tensor("b").tolist()) == (7.0, [1.0] * 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -20,7 +20,7 @@ from tensorflow.python.training import training_util
 from tensorflow.python.util import compat as text
 
 from ... import _fingerprint, _remote, _stats
-from ..._bundle import open_private
+from ..._bundle import open_private, while_replaced
 from ..._checkpoints import remove_checkpoint
 from ..._files import Durability
 from ...errors import CheckpointError
@@ -93,6 +93,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         self._delete_all_excess = delete_all_excess
         self._is_foreign = False  # a `SaverDef` whose nodes do what only they know
         self._target_graph: Any = None
+        self._listed: Any = None  # `_var_list` as it was when the saver was built
         self._node_scope: str | None = None
         self._snapshots: Snapshots | None = None
         self._stored_form: _write.Form | None = None
@@ -176,11 +177,20 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             raise ValueError("No variables to save")
         if not self._is_empty:
             targets = _wanted.targets(self._var_list)
+            is_mapping = isinstance(self._var_list, Mapping)
+            self._listed = dict(self._var_list) if is_mapping else list(self._var_list)
             if self._sharded:
                 _wanted.by_device(targets)  # complains as TensorFlow does
             self._take_targets(tf.compat.v1.get_default_graph(), targets)
         limits = _limits_of(self)  # complains of wrong types as TensorFlow's constructor does
         self._next_checkpoint_time = time.time() + limits.keep_checkpoint_every_n_hours * 3600
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`, which a saver from a `SaverDef` allows: without its graph."""
+        state = dict(vars(self))
+        if self._var_list is None:  # then the `SaverDef` says again what it is for
+            state |= dict.fromkeys(("_target_graph", "_snapshots", "_stored_form"))
+        return state
 
     def _take_targets(self, graph: Any, targets: list[Target]) -> None:
         """Save and restore `targets` of `graph` from now on."""
@@ -197,7 +207,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         """`max_to_keep`, hours between checkpoints that are kept for good, format version."""
         found = self._definition or self._shown
         if found is None:
-            hours = float(numpy.float32(self._keep_checkpoint_every_n_hours))
+            hours = float(numpy.float32(self._keep_checkpoint_every_n_hours or 0))
             return self._max_to_keep or 0, hours, self._write_version
         return found.max_to_keep, found.keep_checkpoint_every_n_hours, found.version
 
@@ -205,13 +215,14 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         limit = self._limits()[0]
         if not limit:
             return
-        self._last_checkpoints = [
+        # The list stays the same: copies of the saver, and whoever set it, may hold it.
+        self._last_checkpoints[:] = [
             pair
             for pair in self._last_checkpoints
             if self._CheckpointFilename(pair) != latest_save_path
         ]
         self._last_checkpoints.append((latest_save_path, time.time()))
-        excess = len(self._last_checkpoints) - limit
+        excess = len(self._last_checkpoints) - max(limit, 0)  # below 0 nothing is kept
         for _ in range(excess if self._delete_all_excess else min(excess, 1)):
             self._checkpoints_to_be_deleted.append(self._last_checkpoints.pop(0))
 
@@ -391,13 +402,19 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
 
     def _restore_values(self, session: Any, path: str) -> None:
         options = self._file_options
-        with _open(path, options) as reader:
-            if session is None:
-                targets = self._eager_targets()
-                _restore.restore_eagerly(reader, targets, options)
-            else:
-                assert self._snapshots is not None
-                _restore.restore(session, reader, self._snapshots, options, reshape=self._reshape)
+
+        def read() -> None:
+            with _open(path, options) as reader:
+                if session is None:
+                    targets = self._eager_targets()
+                    _restore.restore_eagerly(reader, targets, options)
+                else:
+                    assert self._snapshots is not None
+                    _restore.restore(
+                        session, reader, self._snapshots, options, reshape=self._reshape
+                    )
+
+        while_replaced(read)
 
     # -------------------------------------------------------------------------------- both
 

@@ -25,7 +25,7 @@ def build(saver: Any) -> Any:
     builder = saver._builder or stock.BulkSaverBuilder(saver._write_version)
     with saver._target_graph.as_default(), saver._target_graph.control_dependencies(None):
         return builder._build_internal(
-            saver._var_list,
+            saver._listed,
             reshape=saver._reshape,
             sharded=saver._sharded,
             max_to_keep=saver._max_to_keep,

@@ -62,7 +62,10 @@ class Form:
         return [number_of[id(target)] for target in self._targets for _ in target.parts]
 
     def rows(self, values: Sequence[Taken]) -> list[Any]:
-        """What `_native.write` takes. There may be thousands, so most are made by `zip` alone."""
+        """What `_native.write` takes. There may be thousands, so most are made by `zip` alone.
+
+        What the graph says to have dimensions is taken to have some: see `looked_at`.
+        """
         nothing = itertools.repeat(None)
         zero = itertools.repeat(0)
         rows: list[Any] = list(
@@ -71,6 +74,10 @@ class Form:
         for at in self._special:
             rows[at] = _row(self._parts[at], values[at])
         return rows
+
+    def looked_at(self, values: Sequence[Taken]) -> list[Any]:
+        """The same, for values of any shape: resource variables take what they are assigned."""
+        return [_row(part, value) for part, value in zip(self._parts, values, strict=True)]
 
 
 def write(
@@ -84,7 +91,11 @@ def write(
         return
     groups = form.groups if sharded else None
     threads = 1 if form.is_small else None
-    write_rows(_paths.local(prefix), form.rows(values), groups, options, threads)
+    path = _paths.local(prefix)
+    try:
+        write_rows(path, form.rows(values), groups, options, threads)
+    except BufferError:  # before anything was written
+        write_rows(path, form.looked_at(values), groups, options, threads)
 
 
 def write_rows(
