@@ -128,3 +128,12 @@ def test_a_save_is_finished_when_the_program_ends(tf: ModuleType, tmp_path: Path
     )
     assert len(contents(str(tmp_path / "c-3"))[VALUE]) == 1 << 20
     assert '"c-3"' in (tmp_path / "checkpoint").read_text()
+
+
+def test_a_save_that_is_not_asynchronous_overwrites_one_that_was(
+    tf: ModuleType, tmp_path: Path
+) -> None:
+    checkpoint = checkpoint_class("ckptfast")(v=tf.Variable(1.0))
+    options = tf.train.CheckpointOptions(enable_async=True)
+    paths = [checkpoint.save(str(tmp_path / "c"), options=wanted) for wanted in (options, None)]
+    assert [Path(path).name for path in paths] == ["c-1", "c-2"]

@@ -428,3 +428,30 @@ def test_thousands_of_one_shape_get_each_others_values(tf: ModuleType, tmp_path:
     root.many[0].assign_add([1.0, 1.0, 1.0])
     assert root.many[1].numpy().tolist() == written[1]
     assert hashes(prefixes["ckptfast"]) == before
+
+
+def test_every_partial_restore_keeps_files_open(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = tf.Module()
+    trained.model, trained.rest = tf.Variable(1.0, name="model"), tf.Variable(2.0)
+    monkeypatch.chdir(tmp_path)
+    Checkpoint(trained).write("objects")
+    tf.compat.v1.train.Saver([trained.model]).save(None, str(tmp_path / "names"))
+    evaluated = tf.Module()
+    evaluated.model = tf.Variable(0.0, name="model")
+    checkpoint = Checkpoint(evaluated)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        checkpoint.read("objects").expect_partial()
+        checkpoint.read(str(tmp_path / "names"))
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) - before < 20
+    for _ in range(10):
+        Checkpoint(tf.Module()).read("objects").expect_partial()
+    monkeypatch.chdir("/")
+    waiting = evaluated._deferred_dependencies["rest"]
+    assert len(waiting) == 20
+    if Checkpoint is not tf.train.Checkpoint:  # TensorFlow takes the path as it was given
+        evaluated.rest = tf.Variable(0.0)
+        assert evaluated.rest.numpy() == 2.0

@@ -108,3 +108,13 @@ def test_nothing_to_save_is_an_error(FastSaver: Any, here: Path) -> None:
     assert saver.save(None, "./m") is None
     assert list(here.iterdir()) == []
     saver.restore(None, "./m")
+
+
+def test_a_save_logs_that_something_is_deprecated(
+    Saver: Any, tf: ModuleType, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = Saver([tf.Variable([1.0], name="a"), tf.Variable(2, dtype=tf.bfloat16, name="b")])
+    logged: list[str] = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda message, *_: logged.append(message))
+    saver.save(None, "./m")
+    assert logged == []

@@ -87,6 +87,10 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
 
     def restore_pending(self, pending: Pending) -> None:
         """Read everything that was found, then assign it."""
+        with self.source.held():
+            self._read_and_assign(pending)
+
+    def _read_and_assign(self, pending: Pending) -> None:
         ours, theirs = self._sorted(pending.saveables)
         specs = [spec for saveable in ours for spec in saveable.specs]
         plain = [spec for spec in specs if not spec.slice_spec and spec.dtype != tf.variant]

@@ -24,6 +24,7 @@ from tensorflow.python.util import object_identity
 from ... import _dtypes
 from ..._writer import _USED_BITS
 from .. import _eager
+from ..saver import _eager_values
 from ..saver._snapshot import variant
 from . import _plain
 from ._graph import ObjectGraph
@@ -160,7 +161,7 @@ def _read_together(variables: Sequence[Any], batch: Batch) -> list[Any]:
     )
     if tf.DeviceSpec.from_string(batch.device).device_type == "CPU":
         return tensors
-    return [tensor.cpu() for tensor in tensors]
+    return [_eager_values.on_host(tensor) for tensor in tensors]
 
 
 def _by_policy(
@@ -202,19 +203,11 @@ def _row(key: str, spec: str | None, tensor: Any) -> Row:
     if number == _dtypes.VARIANT:
         elements, shape = variant(tf.raw_ops.SerializeTensor(tensor=tensor).numpy())
         return key, number, shape, spec, elements, 0, 0
-    array = _array(tensor)
+    array = _eager_values.array(tensor)
     raw = array.view(_opaque(array.dtype.itemsize))
     if not raw.ndim:
         raw = raw.reshape(1)
     return key, number, array.shape, spec, raw, 0, _USED_BITS.get(number, 0)
-
-
-def _array(tensor: Any) -> Any:
-    """The tensor's memory; `numpy()` would copy it."""
-    try:
-        return tensor._numpy()
-    except (RuntimeError, TypeError, ValueError, tf.errors.OpError):
-        return tensor.cpu()._numpy()  # it is on another device
 
 
 @functools.cache

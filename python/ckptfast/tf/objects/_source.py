@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from .._saveables import box_of
 from .._targets import Part
 from .._tensorflow_ops import _path
 from ..saver import _config
+from ._open import OpenReader
 
 _NO_FILES = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
 _NO_CAPSULES = (tuple, list)
@@ -30,13 +32,30 @@ _DLPACK = {_dtypes.number(name): element for name, element in _eager._DLPACK.ite
 class Source(CheckpointReader):
     """A `CheckpointReader` that also hands out tensors.
 
-    It stays open as long as objects may be made that take their values from it.
+    Objects that may be made later keep it. Its files stay open only while few others are used.
     """
 
     def __init__(self, path: AnyPath) -> None:
         options = _config.options()
-        with _opening(path):
-            self._reader = Reader(path, verify=options.verify, copy=options.copy, _private=True)
+        where: Any = path
+
+        def opened() -> Reader:
+            nonlocal where
+            with _opening(path):
+                reader = Reader(where, verify=options.verify, copy=options.copy, _private=True)
+            where = reader._source  # absolute: the working directory may be another later
+            return reader
+
+        self._opened = OpenReader(opened)
+        self._opened.get()
+
+    @property
+    def _reader(self) -> Reader:  # type: ignore[override]  # not always the same one
+        return self._opened.get()
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """While this is entered, numbers of tensors in the index keep their meaning."""
+        return self._opened.held()
 
     @property
     def prefix(self) -> str:
@@ -53,8 +72,9 @@ class Source(CheckpointReader):
 
     def signature(self, key: str) -> tuple[int, tuple[int, ...]] | None:
         """The number of a tensor's type and its shape, or `None` where there is no such tensor."""
-        index = self._reader._native.find(key)
-        return None if index < 0 else self._reader._signatures[index]
+        reader = self._reader
+        index = reader._native.find(key)
+        return None if index < 0 else reader._signatures[index]
 
     def find(self, keys: Sequence[str]) -> list[int]:
         """The number of each tensor in the index, or -1 where there is none."""
@@ -77,22 +97,22 @@ class Source(CheckpointReader):
         as TensorFlow does unless they are the stored ones. Raises `tf.errors.NotFoundError` for a
         key that is not there. `indices` is what `find` says of the keys, if that is known.
         """
-        native = self._reader._native
+        reader = self._reader
         if indices is None:
-            indices = self.find(keys)
+            indices = reader._native.find_all(keys)
         if -1 in indices:
             with _reading():
-                raise self._reader._missing(keys[indices.index(-1)])
-        signatures = self._reader._signatures
+                raise reader._missing(keys[indices.index(-1)])
+        signatures = reader._signatures
         if types is not None:
             stored = [signatures[index][0] for index in indices]
             if stored != types:
                 self._check_types(keys, types, stored)
         with _reading():
-            values = native.capsules(
+            values = reader._native.capsules(
                 indices,
-                verify=self._reader._verify_reads,
-                copy=self._reader._copy,
+                verify=reader._verify_reads,
+                copy=reader._copy,
                 align=_values.ALIGNMENT,
                 elements=_DLPACK,
             )

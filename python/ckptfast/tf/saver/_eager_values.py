@@ -30,4 +30,18 @@ def _taken(tensor: Any) -> Taken:
         return variant(tf.raw_ops.SerializeTensor(tensor=tensor).numpy())
     if tensor.dtype == tf.string:
         return tensor.numpy()
-    return tensor.cpu()._numpy()  # `numpy()` copies
+    return array(tensor)
+
+
+def array(tensor: Any) -> Any:
+    """The tensor's memory, or a copy where it is on another device; `numpy()` always copies."""
+    try:
+        return tensor._numpy()
+    except (RuntimeError, TypeError, ValueError, tf.errors.OpError):
+        return on_host(tensor)._numpy()
+
+
+def on_host(tensor: Any) -> Any:
+    """The tensor on the first CPU. `tensor.cpu()` logs that it is deprecated."""
+    with tf.device("CPU:0"):
+        return tf.identity(tensor)

@@ -1,0 +1,62 @@
+"""Checkpoints that stay open for objects which are made later: only a few of them.
+
+What a restore does not find in the program waits for it, in TensorFlow for as long as the objects
+live. A program that evaluates every new checkpoint of a training restores thousands so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ..._bundle import Reader
+
+_MOST: Final = 4
+"""Each holds its index and its data files open; there may be hundreds of these."""
+
+_lock: Final = threading.RLock()
+_recent: Final[list[weakref.ref[OpenReader]]] = []
+"""What has a reader, the one that was used last at the end."""
+
+
+class OpenReader:
+    """A `Reader`, closed when others have been used since, and opened again when it is asked for.
+
+    A reader that was closed takes what is at its path then, as TensorFlow always does.
+    """
+
+    def __init__(self, opened: Callable[[], Reader]) -> None:
+        self._open = opened
+        self._reader: Reader | None = None
+        self._holders = 0
+
+    def get(self) -> Reader:
+        """The reader. Raises what opening it raises."""
+        with _lock:
+            if self._reader is None:
+                self._reader = self._open()
+            if not _recent or _recent[-1]() is not self:
+                self._note()
+            return self._reader
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """No other reader meanwhile: numbers that one gives mean nothing to the next."""
+        with _lock:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                self._holders -= 1
+
+    def _note(self) -> None:
+        there = [item for item in (ref() for ref in _recent) if item not in (None, self)]
+        there.append(self)
+        for item in there[:-_MOST]:
+            if item is not None and not item._holders:
+                item._reader = None  # whoever is reading with it keeps it until then
+        _recent[:] = [weakref.ref(item) for item in there if item is not None and item._reader]
