@@ -40,6 +40,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_wire",
         "_files",
         "_threads",
+        "_pages",
         "_parts",
         "_stats",
         "_dtypes",

@@ -386,3 +386,28 @@ def test_a_relative_path_is_that_of_the_moment_it_was_opened(
     reader = ckptfast.open("m")
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert_same(reader["a"], FLOATS)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_a_slice_counts_as_the_whole_tensor(tmp_path: Path, verify: bool, backend: Any) -> None:
+    value = np.arange(12_000, dtype=np.float32).reshape(100, 120)
+    halves = [ckptfast.Tensor(value[:50], slice="100 120 0,50:-"),
+              ckptfast.Tensor(value[50:], slice="100 120 50,50:-")]  # fmt: skip
+    words = np.array([b"abc"] * 9)
+    path = ckptfast.save(tmp_path / "m", {"v": value, "halves": halves, "s": words})
+    with ckptfast.open(path, verify=verify, backend=backend) as reader:
+        for name, box, size, aliased in [
+            ("v", np.s_[10:20], 4800, backend == "mmap"),
+            ("v", np.s_[:, 7], 400, False),
+            ("halves", np.s_[40:60, 5], 80, False),
+            ("halves", np.s_[10:20], 4800, False),
+            ("s", np.s_[2:4], 6, False),
+            ("v", None, 48_000, backend == "mmap"),
+            ("halves", None, 48_000, False),
+        ]:
+            counted = Counted()
+            reader.read(name, box)
+            assert (counted.tensors_read, counted.bytes_read) == (1, size), (name, box)
+            assert counted.bytes_aliased == (size if aliased else 0), (name, box)
+            assert counted.bytes_copied == (0 if aliased else size), (name, box)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex, TypeVar
 
-from . import _arguments, _dtypes, _native, _object_graph, _paths, _remote, _threads
+from . import _arguments, _dtypes, _native, _object_graph, _pages, _paths, _remote, _threads
 from .errors import NotFoundError, UnsupportedError, _located
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ class Reader(Mapping[str, "Array"]):
                 f"out has shape {out.shape} and type {out.dtype}, "
                 f"{name!r} has {value.shape} and {value.dtype}"
             )
+        _pages.enter_array(value, name, self.prefix)
         out[...] = value
         return out
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Final
 
-from . import _native, _threads
+from . import _native, _pages, _threads
 
 _PIECE: Final = 8 << 20
 
@@ -24,19 +25,28 @@ def reserve(file: BinaryIO, nbytes: int) -> None:
 
 
 def write(
-    descriptor: int, parts: Iterable[tuple[memoryview, int]], *, threads: int | None = None
+    descriptor: int, parts: Iterable[tuple[memoryview, int, str]], *, threads: int | None = None
 ) -> None:
-    """Write each memory at its offset of an open file. Raises `OSError`."""
+    """Write each memory at its offset of an open file.
+
+    Each comes with the name of its tensor. Raises `OSError`, and `DataLossError` for memory that
+    is pages of a file, and no longer there.
+    """
     pieces = (
-        (memory[start : start + _PIECE], offset + start)
-        for memory, offset in parts
+        (memory[start : start + _PIECE], offset + start, name)
+        for memory, offset, name in parts
         for start in range(0, len(memory), _PIECE)
     )
     with ThreadPoolExecutor(_threads.resolve(threads)) as pool:
         list(pool.map(lambda piece: _write_at(descriptor, *piece), pieces))
 
 
-def _write_at(descriptor: int, memory: memoryview, offset: int) -> None:
+def _write_at(descriptor: int, memory: memoryview, offset: int, name: str) -> None:
     while memory:
-        written = os.pwrite(descriptor, memory, offset)
+        try:
+            written = os.pwrite(descriptor, memory, offset)
+        except OSError as error:
+            if error.errno == errno.EFAULT:
+                raise _pages.gone(name, None) from error
+            raise
         memory, offset = memory[written:], offset + written

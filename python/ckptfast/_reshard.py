@@ -69,6 +69,7 @@ def reshard(
                 align=align,
                 durability=durability,
                 threads=_threads.resolve(threads),
+                mapped={at for at, row in enumerate(rows) if isinstance(row[4], memoryview)},
             )
 
     with _fingerprint.kept_right(prefix, durability):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import _arguments, _dtypes, _fingerprint, _native, _paths, _remote, _threads
+from . import _arguments, _dtypes, _fingerprint, _native, _pages, _paths, _remote, _threads
 from ._files import Durability
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def save(
             align=align,
             durability=durability,
             threads=_threads.resolve(threads),
+            mapped=_mapped(rows),
         )
     return prefix
 
@@ -150,6 +151,20 @@ def merge(
 
 
 Row = tuple[str, int, Sequence[int], str | None, Any, int, int]
+
+
+def _mapped(rows: Sequence[Row]) -> set[int]:
+    """The numbers of the rows whose values are pages of a file, as `_native.write` takes them.
+
+    Where they have gaps, nobody knows which pages will be touched: all of them are looked at now.
+    """
+    found = set()
+    for number, (name, *_, data, _, _) in enumerate(rows):
+        if not isinstance(data, list) and _pages.are_mapped(data):
+            found.add(number)
+            if not data.flags.c_contiguous:
+                _pages.enter(data, name)
+    return found
 
 
 def _rows(name: str, value: Any) -> list[Row]:

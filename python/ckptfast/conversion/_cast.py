@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _dtypes, _patterns
+from .. import _dtypes, _pages, _patterns
 
 if TYPE_CHECKING:
     import numpy
@@ -95,6 +95,7 @@ def cast(array: Array, number: int, name: str) -> Array:
     old, new = array.reshape(-1), result.reshape(-1)
     for start in range(0, old.size, _STEP):
         part = old[start : start + _STEP]
+        _pages.enter_array(part, name)
         with numpy.errstate(over="ignore", invalid="ignore"):
             converted = part.astype(target)
         lost = _lost(part, converted, number)

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Literal, NamedTuple
 
-from .. import _dtypes
+from .. import _dtypes, _pages
 from ..errors import UnsupportedError, _located
 from . import _tensors
 from ._file_bytes import FileBytes
@@ -51,7 +51,6 @@ _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 # The end record, of which the total number of members matters here; more stand elsewhere.
 _END: Final = struct.Struct("<10xH10x")
 _MANY: Final = 0xFFFF
-_PIECE: Final = 8 << 20
 # The limit of NumPy, which reads as many bytes as the header says before it looks.
 _LONGEST_HEADER: Final = 10_000
 
@@ -71,9 +70,8 @@ def write(
                 member = zipfile.ZipInfo(name + _SUFFIX, _DATE)
                 with zipped.open(member, "w", force_zip64=True) as stream:
                     format.write_array_header_1_0(stream, format.header_data_from_array_1_0(array))
-                    memory = _tensors.raw(array)
-                    for start in range(0, len(memory), _PIECE):
-                        stream.write(memory[start : start + _PIECE])
+                    for piece in _pages.pieces(_tensors.raw(array), name):
+                        stream.write(piece)
 
 
 class _Member(NamedTuple):
@@ -196,7 +194,10 @@ class NpzFile:
         _, named, extra = _LOCAL_HEADER.unpack(header)
         start = info.header_offset + _LOCAL_HEADER.size + named + extra
         memory = self._bytes.view(start, info.file_size)
-        if self._verify and zlib.crc32(memory) != info.CRC:
+        crc = 0
+        for piece in _pages.pieces(memory, name, self.path) if self._verify else ():
+            crc = zlib.crc32(piece, crc)
+        if self._verify and crc != info.CRC:
             raise self._bytes.damaged(f"{name} does not match its CRC-32", name)
         return memory
 

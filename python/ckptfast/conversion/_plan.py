@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import _choice, _dtypes, _moving_averages, _object_graph, _patterns
+from .. import _choice, _dtypes, _moving_averages, _object_graph, _pages, _patterns
 from .._names import By
 from ..errors import NotFoundError, _located
 from . import _cast, _sources, _tensors
@@ -79,6 +79,8 @@ class Plan:
         number = self.tensors[name].number
         if number != self._stored(name).number:
             return _cast.cast(array, number, self.origins[name])
+        if not (array.dtype.isnative and array.flags.c_contiguous):
+            _pages.enter_array(array, name, self.source.path)
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         # Not `ascontiguousarray`, which makes a vector of a scalar.

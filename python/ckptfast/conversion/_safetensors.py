@@ -77,7 +77,7 @@ def write(
     file.write(header)
     file.flush()
     for batch in values(names):
-        parts = [(raw(array), offsets[name]) for name, array in batch]
+        parts = [(raw(array), offsets[name], name) for name, array in batch]
         _parts.write(file.fileno(), parts, threads=threads)
 
 

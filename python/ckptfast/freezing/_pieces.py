@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from .. import _dtypes, _files, _parts
+from .. import _dtypes, _files, _pages, _parts
 from .._bundle import Reader
 from .._files import Durability
 from . import _constants
@@ -55,20 +55,24 @@ class Pieces:
         """All bytes."""
         content = bytearray(self.nbytes)
         for parts in self._parts_at(reader):
-            for memory, offset in parts:
+            for memory, offset, name in parts:
+                _pages.enter(memory, name, reader.prefix)
                 content[offset : offset + len(memory)] = memory
         return bytes(content)
 
-    def _parts_at(self, reader: Reader) -> Iterator[list[tuple[memoryview, int]]]:
-        """Memory and its offset in the file, for as many constants at a time as fit a batch."""
+    def _parts_at(self, reader: Reader) -> Iterator[list[tuple[memoryview, int, str]]]:
+        """For as many constants at a time as fit a batch: memory, its offset in the file, name."""
         offset = 0
         for batch in _batches(self._parts):
             constants = [part for part in batch if isinstance(part, Constant)]
             values = iter(_values(reader, constants))
             parts = []
             for part in batch:
-                memory = memoryview(part) if isinstance(part, bytes) else next(values)
-                parts.append((memory, offset))
+                if isinstance(part, bytes):
+                    memory, name = memoryview(part), "nodes"
+                else:
+                    memory, name = next(values), part.key
+                parts.append((memory, offset, name))
                 offset += len(memory)
             yield parts
 

@@ -34,7 +34,10 @@ mod native {
         reader::Reader,
         region::Region,
         writer::{merge, write},
-        {counters, crc32c, default_threads, fingerprint64, first_value, on_network, shard_count},
+        {
+            counters, crc32c, default_threads, enter, fingerprint64, first_value, on_network,
+            shard_count,
+        },
     };
 }
 
@@ -66,6 +69,14 @@ fn crc32c(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>, crc: u32) -> PyResul
     let bytes = arguments::bytes_of(&data)?;
     let value = py.detach(|| ckptfast::crc32c::value(bytes));
     Ok(if crc == 0 { value } else { ckptfast::crc32c::combine(crc, value, bytes.len() as u64) })
+}
+
+/// Whether memory can be touched, which pages of a file that was cut since cannot.
+#[pyfunction]
+fn enter(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let data = pyo3::buffer::PyUntypedBuffer::get(data)?;
+    let (bytes, _) = arguments::strided_memory(&data)?;
+    Ok(py.detach(|| ckptfast::io::enter(bytes)))
 }
 
 /// `FarmHash`'s `Fingerprint64` of `data`, as in `fingerprint.pb`.

@@ -1,5 +1,6 @@
 //! `_native.write` and `_native.merge`.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 
 use ckptfast::bundle::{self, Payload, Strided, TensorSource, WriteOptions};
@@ -30,10 +31,11 @@ enum Held<'py> {
 }
 
 /// Writes the bundle at `prefix`; returns the number of data files. `groups` has a number for each
-/// tensor: those of one number share data files.
+/// tensor: those of one number share data files. `mapped` are the numbers of those tensors whose
+/// memory is pages of a file.
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 #[pyfunction]
-#[pyo3(signature = (prefix, tensors, *, shards, align, durability, threads, groups=None))]
+#[pyo3(signature = (prefix, tensors, *, shards, align, durability, threads, groups=None, mapped=None))]
 pub(crate) fn write(
     py: Python<'_>,
     prefix: OsString,
@@ -43,15 +45,20 @@ pub(crate) fn write(
     durability: &str,
     threads: usize,
     groups: Option<Vec<u32>>,
+    mapped: Option<HashSet<usize>>,
 ) -> PyResult<u32> {
     let prefix = to_path(prefix)?;
     let groups = groups.unwrap_or_default();
+    let mapped = mapped.unwrap_or_default();
     let options = WriteOptions { shards, align, durability: level(durability)? };
     let held = tensors.iter().map(hold).collect::<PyResult<Vec<_>>>()?;
     let mut bytes = 0u64;
     let mut sources = Vec::with_capacity(tensors.len());
-    for (tensor, held) in tensors.iter().zip(&held) {
-        let source = source(py, tensor, held)?;
+    for (number, (tensor, held)) in tensors.iter().zip(&held).enumerate() {
+        let mut source = source(py, tensor, held)?;
+        if let (true, Payload::Bytes(bytes)) = (mapped.contains(&number), &source.payload) {
+            source.payload = Payload::Pages(bytes);
+        }
         bytes = bytes.saturating_add(source.shape.byte_size(source.dtype).unwrap_or(0));
         sources.push(source);
     }

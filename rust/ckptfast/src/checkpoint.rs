@@ -146,7 +146,10 @@ impl Checkpoint {
                 let taken = slots
                     .into_iter()
                     .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-                taken.collect::<Option<_>>().ok_or_else(|| Error::invalid("a value went missing"))
+                let values: Option<Vec<Value>> = taken.collect();
+                let values = values.ok_or_else(|| Error::invalid("a value went missing"))?;
+                values.iter().for_each(Value::count);
+                Ok(values)
             }
         }
     }
@@ -164,7 +167,11 @@ impl Checkpoint {
                 let position = reader.named().start.saturating_add(number);
                 reader.read_region(position, region, options, workers)
             }
-            Self::V1(reader) => read_v1(reader, number, region, options, workers),
+            Self::V1(reader) => {
+                let value = read_v1(reader, number, region, options, workers)?;
+                value.count();
+                Ok(value)
+            }
         }
     }
 
@@ -204,7 +211,7 @@ fn positions(reader: &Reader, numbers: &[usize]) -> Vec<usize> {
     numbers.iter().map(|&number| first.saturating_add(number)).collect()
 }
 
-fn v1_tensor<B: AsRef<[u8]>>(reader: &V1Reader<B>, number: usize) -> Result<&V1Tensor> {
+fn v1_tensor(reader: &V1Reader<Memory>, number: usize) -> Result<&V1Tensor> {
     reader
         .tensors()
         .get(number)
@@ -240,13 +247,18 @@ fn read_v1(
         }
         let part = match reader.read_slice(tensor, index)? {
             Values::Bytes(bytes) => {
+                counters::BYTES_VERIFIED.add(bytes.len() as u64);
                 let memory = Arc::new(Memory::Owned(Buffer::copy_of(&bytes)?));
                 Value::Dense(Dense { memory, offset: 0, length: bytes.len() })
             }
-            Values::Strings(elements) => Value::Elements(elements),
+            Values::Strings(elements) => {
+                let bytes: usize = elements.iter().map(Vec::len).sum();
+                counters::BYTES_VERIFIED.add(bytes as u64);
+                Value::Elements(elements)
+            }
         };
         if region == target {
-            return Ok(counted(part));
+            return Ok(part);
         }
         // The first part that was found bounds what is allocated.
         let assembly = match &mut assembly {
@@ -259,17 +271,5 @@ fn read_v1(
         Some(assembly) => assembly,
         None => Assembly::new(target, tensor.dtype)?,
     };
-    Ok(counted(assembly.finish()?))
-}
-
-fn counted(value: Value) -> Value {
-    let bytes = match &value {
-        Value::Dense(dense) => dense.length,
-        Value::Elements(elements) => elements.iter().map(Vec::len).sum(),
-    };
-    counters::TENSORS_READ.add(1);
-    counters::BYTES_READ.add(bytes as u64);
-    counters::BYTES_COPIED.add(bytes as u64);
-    counters::BYTES_VERIFIED.add(bytes as u64);
-    value
+    assembly.finish()
 }

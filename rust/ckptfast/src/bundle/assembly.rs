@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::partition;
+use super::partition::{self, Pages};
 use super::value::{Dense, Value};
-use crate::counters;
 use crate::dtype::DataType;
 use crate::error::{Error, Result};
 use crate::io::{Buffer, Memory};
@@ -39,19 +38,22 @@ impl<'a> Assembly<'a> {
     /// Copies in what the part at `region` has in common with the box.
     pub fn add(&mut self, region: &Region, part: Value, workers: &Workers<'_>) -> Result<()> {
         match (part, &mut self.elements) {
-            (Value::Dense(part), None) => self.copy(region, part.bytes(), workers),
+            (Value::Dense(part), None) => {
+                let mapped = part.memory.aliases_file();
+                self.copy(region, Pages { bytes: part.bytes(), mapped }, workers)
+            }
             (Value::Elements(mut part), Some(elements)) => {
                 let numbers = elements.len()..elements.len() + part.len();
                 let numbers: Vec<u8> =
                     numbers.flat_map(|number| (number as u64).to_le_bytes()).collect();
                 elements.append(&mut part);
-                self.copy(region, &numbers, workers)
+                self.copy(region, Pages { bytes: &numbers, mapped: false }, workers)
             }
             _ => Err(Error::invalid("the parts of a tensor have different types")),
         }
     }
 
-    fn copy(&mut self, region: &Region, part: &[u8], workers: &Workers<'_>) -> Result<()> {
+    fn copy(&mut self, region: &Region, part: Pages<'_>, workers: &Workers<'_>) -> Result<()> {
         partition::copy_overlap(self.target, &mut self.bytes, region, part, self.item, workers)
     }
 
@@ -59,7 +61,6 @@ impl<'a> Assembly<'a> {
     pub fn finish(self) -> Result<Value> {
         let Some(mut elements) = self.elements else {
             let length = self.bytes.len();
-            counters::BYTES_COPIED.add(length as u64);
             let memory = Arc::new(Memory::Owned(self.bytes));
             return Ok(Value::Dense(Dense { memory, offset: 0, length }));
         };

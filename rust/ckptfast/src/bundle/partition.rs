@@ -4,14 +4,19 @@
 //! box. The box is filled in bands of its outermost dimension, each by one thread.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::io;
 use crate::parallel::Workers;
 use crate::shape::Shape;
 use crate::slice::Region;
 
 /// Bytes of one band: large enough to be worth a thread, small enough to share evenly.
 const BAND: usize = 4 << 20;
+
+/// The smallest page that there is. What shares one with bytes that were entered can be touched.
+const PAGE: usize = 4 << 10;
 
 /// Checks that `slices` cover `target` exactly once.
 ///
@@ -102,11 +107,14 @@ fn describe(region: &Region) -> String {
 /// Copies what `source` (the box of `source_bytes`) shares with `target` into `target_bytes`.
 ///
 /// `item` is the width of an element in bytes; both byte strings are row-major and dense.
+///
+/// # Errors
+/// `Corruption` where `source_bytes` are pages that their file no longer has.
 pub fn copy_overlap(
     target: &Region,
     target_bytes: &mut [u8],
     source: &Region,
-    source_bytes: &[u8],
+    source_bytes: Pages<'_>,
     item: usize,
     workers: &Workers<'_>,
 ) -> Result<()> {
@@ -139,21 +147,53 @@ fn copy_band(
     target: &Region,
     target_bytes: &mut [u8],
     source: &Region,
-    source_bytes: &[u8],
+    source_bytes: Pages<'_>,
     item: usize,
 ) -> Result<()> {
     let Some(part) = overlap(target, source) else { return Ok(()) };
     let runs = Runs::new(&part, target, source, item);
     let misfit = || Error::invalid("slice bytes do not fit their box");
     let mut outer = vec![0u64; runs.outer];
+    let mut entered = 0..0;
     loop {
         let to = Runs::position(&part, target, &outer, item).ok_or_else(misfit)?;
         let from = Runs::position(&part, source, &outer, item).ok_or_else(misfit)?;
         let to = target_bytes.get_mut(to..).and_then(|bytes| bytes.get_mut(..runs.bytes));
-        let from = source_bytes.get(from..).and_then(|bytes| bytes.get(..runs.bytes));
+        let end = from.checked_add(runs.bytes).ok_or_else(misfit)?;
+        if from < entered.start || end > entered.end {
+            entered = source_bytes.enter(from..end)?;
+        }
+        let from = source_bytes.bytes.get(from..end);
         to.ok_or_else(misfit)?.copy_from_slice(from.ok_or_else(misfit)?);
         if !advance(&mut outer, part.shape.dims()) {
             return Ok(());
+        }
+    }
+}
+
+/// The bytes of a box, which may be pages of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Whether they are pages of a file, which may be shorter by now.
+    pub mapped: bool,
+}
+
+impl Pages<'_> {
+    /// Makes sure that `range` can be touched; returns how far that holds.
+    ///
+    /// No more pages than those asked for, because the next ones may be far away.
+    fn enter(&self, range: Range<usize>) -> Result<Range<usize>> {
+        if !self.mapped {
+            return Ok(0..self.bytes.len());
+        }
+        let address = self.bytes.as_ptr() as usize;
+        let end = (address + range.end).next_multiple_of(PAGE) - address;
+        let end = end.min(self.bytes.len()).max(range.end);
+        match self.bytes.get(range.start..end) {
+            Some(pages) if io::enter(pages) => Ok(range.start..end),
+            _ => Err(Error::corruption("the data file was cut after it was opened")),
         }
     }
 }
@@ -261,7 +301,8 @@ mod tests {
             let mut bytes = vec![0xee; expected.len()];
             for slice in &slices {
                 let source = cut(&dims, slice);
-                copy_overlap(&target, &mut bytes, slice, &source, 2, &workers).unwrap();
+                let source = Pages { bytes: &source, mapped: false };
+                copy_overlap(&target, &mut bytes, slice, source, 2, &workers).unwrap();
             }
             assert_eq!(bytes, expected, "{target:?}");
         }
@@ -281,7 +322,8 @@ mod tests {
         let workers = Workers { threads: 1, interrupt: &interrupt };
         let mut target = [0; 2];
         let scalar = region(&[], &[]);
-        copy_overlap(&scalar, &mut target, &scalar, &[1, 2], 2, &workers).unwrap();
+        let source = Pages { bytes: &[1, 2], mapped: false };
+        copy_overlap(&scalar, &mut target, &scalar, source, 2, &workers).unwrap();
         assert_eq!(target, [1, 2]);
     }
 }

@@ -62,6 +62,17 @@ impl Reader {
         options: &ReadOptions,
         workers: &Workers<'_>,
     ) -> Result<Vec<Value>> {
+        let values = self.values(positions, options, workers)?;
+        values.iter().for_each(Value::count);
+        Ok(values)
+    }
+
+    fn values(
+        &self,
+        positions: &[usize],
+        options: &ReadOptions,
+        workers: &Workers<'_>,
+    ) -> Result<Vec<Value>> {
         let mut values: Vec<Option<Value>> = Vec::with_capacity(positions.len());
         let mut plans = Vec::new();
         for &position in positions {
@@ -86,9 +97,7 @@ impl Reader {
             .into_iter()
             .map(|value| value.or_else(|| dense.next().map(Value::Dense)))
             .collect();
-        let values = values.ok_or_else(|| Error::invalid("a value went missing"))?;
-        counters::TENSORS_READ.add(values.len() as u64);
-        Ok(values)
+        values.ok_or_else(|| Error::invalid("a value went missing"))
     }
 
     /// The box `region` of the tensor at `position`.
@@ -96,6 +105,18 @@ impl Reader {
     /// # Errors
     /// As [`Reader::read`]; `InvalidArgument` when the box reaches outside of the tensor.
     pub fn read_region(
+        &self,
+        position: usize,
+        region: &Region,
+        options: &ReadOptions,
+        workers: &Workers<'_>,
+    ) -> Result<Value> {
+        let value = self.region(position, region, options, workers)?;
+        value.count();
+        Ok(value)
+    }
+
+    fn region(
         &self,
         position: usize,
         region: &Region,
@@ -112,8 +133,7 @@ impl Reader {
             .with_key(entry.key));
         }
         if *region == whole {
-            let mut values = self.read(&[position], options, workers)?;
-            return values.pop().ok_or_else(|| Error::invalid("a value went missing"));
+            return self.read_raw(position, *options, workers);
         }
         if matches!(entry.content, Content::Slices(_)) {
             let value = self.assemble(&entry, region, options, workers);
@@ -135,7 +155,8 @@ impl Reader {
                     }
                     None => {
                         let mut assembly = Assembly::new(region, entry.dtype)?;
-                        assembly.add(&whole, Value::Dense(source), workers)?;
+                        let part = Value::Dense(source);
+                        self.add(&mut assembly, position, &whole, part, workers)?;
                         assembly.finish()
                     }
                 }
@@ -197,12 +218,7 @@ impl Reader {
         let mut filled = arenas.into_values().into_iter();
         let value = |plan: &Plan| {
             let length = plan.length();
-            counters::BYTES_READ.add(length as u64);
-            let Some(memory) = &plan.alias else {
-                counters::BYTES_COPIED.add(length as u64);
-                return filled.next();
-            };
-            counters::BYTES_ALIASED.add(length as u64);
+            let Some(memory) = &plan.alias else { return filled.next() };
             let offset = usize::try_from(plan.extent.offset).ok()?;
             Some(Dense { memory: Arc::clone(memory), offset, length })
         };
@@ -237,8 +253,6 @@ impl Reader {
             counters::BYTES_VERIFIED.add(extent.size);
             self.set_verified(position);
         }
-        counters::BYTES_READ.add(extent.size);
-        counters::BYTES_COPIED.add(extent.size);
         let element = |range| bytes.get(range).map(<[u8]>::to_vec);
         let elements: Option<Vec<_>> = decoded.ranges.map(element).collect();
         elements.map(Value::Elements).ok_or_else(|| Error::corruption("string ends too early"))
@@ -276,9 +290,29 @@ impl Reader {
         let raw = ReadOptions { writable: false, align: 0, copy: CopyPolicy::IfNeeded, ..*options };
         let mut assembly = Assembly::new(target, entry.dtype)?;
         for (position, region) in parts {
-            assembly.add(region, self.read_raw(position, raw, workers)?, workers)?;
+            let part = self.read_raw(position, raw, workers)?;
+            self.add(&mut assembly, position, region, part, workers)?;
         }
         assembly.finish()
+    }
+
+    /// Adds a part; where it is pages that cannot be touched any more, by reading it, which says
+    /// what is wrong.
+    fn add(
+        &self,
+        assembly: &mut Assembly<'_>,
+        position: usize,
+        region: &Region,
+        part: Value,
+        workers: &Workers<'_>,
+    ) -> Result<()> {
+        let mapped = matches!(&part, Value::Dense(part) if part.memory.aliases_file());
+        let added = assembly.add(region, part, workers);
+        if added.is_ok() || !mapped {
+            return added;
+        }
+        let copied = ReadOptions { copy: CopyPolicy::Always, ..ReadOptions::default() };
+        assembly.add(region, self.read_raw(position, copied, workers)?, workers)
     }
 
     /// Position of the data of one slice, which agrees with what the whole tensor says of it.
@@ -307,7 +341,7 @@ impl Reader {
         options: ReadOptions,
         workers: &Workers<'_>,
     ) -> Result<Value> {
-        let mut values = self.read(&[position], &options, workers)?;
+        let mut values = self.values(&[position], &options, workers)?;
         values.pop().ok_or_else(|| Error::invalid("a value went missing"))
     }
 }

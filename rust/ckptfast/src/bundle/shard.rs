@@ -105,9 +105,10 @@ impl Shard {
         let short = || Error::corruption("data file is too short");
         let start = usize::try_from(extent.offset).map_err(|_| short())?;
         let length = usize::try_from(extent.size).map_err(|_| short())?;
-        if let Some(memory) = self.mapping.as_deref() {
-            let bytes = memory.get(start..).and_then(|bytes| bytes.get(..length));
-            return bytes.map(Into::into).ok_or_else(short);
+        let end = start.checked_add(length).ok_or_else(short)?;
+        // Where the pages cannot be touched, to read them gives the error.
+        if let Some(memory) = self.mapping.as_deref().filter(|memory| memory.enter(start..end)) {
+            return memory.get(start..end).map(Into::into).ok_or_else(short);
         }
         let mut bytes = vec![0; length];
         self.file.read_at(&mut bytes, extent.offset)?;

@@ -14,7 +14,7 @@ use super::sources::{Data, Source};
 use super::strings;
 use crate::crc32c::{self, Digest};
 use crate::error::{Error, Result};
-use crate::io::atomic::TempFile;
+use crate::io::{self, atomic::TempFile};
 use crate::parallel::{Interrupt, Workers};
 
 /// Most bytes of one tensor that are one piece. Combining two checksums takes as long as computing
@@ -82,7 +82,7 @@ fn cut(sources: &[Source<'_>], layout: &Layout) -> Vec<Piece> {
     for (index, (source, place)) in sources.iter().zip(&layout.places).enumerate() {
         // Strings are encoded from the first to the last.
         let most = match source.data {
-            Data::Bytes(_) | Data::Walk(_) => PIECE,
+            Data::Bytes(_) | Data::Pages(_) | Data::Walk(_) => PIECE,
             Data::Strings(_) | Data::Variants(_) => u64::MAX,
         };
         let mut start = 0;
@@ -160,7 +160,8 @@ impl<'a> Sink<'a> {
     fn put(&mut self, piece: &Piece, data: &Data<'_>) -> Result<u32> {
         self.seek(piece.offset)?;
         match data {
-            Data::Bytes(bytes) => self.put_bytes(part(bytes, piece)?),
+            Data::Bytes(bytes) => self.put_bytes(part(bytes, piece)?, |_| true),
+            Data::Pages(bytes) => self.put_bytes(part(bytes, piece)?, io::enter),
             Data::Walk(walk) => {
                 let item = walk.item();
                 let first = usize::try_from(piece.start).map_err(|_| misfit())? / item;
@@ -183,12 +184,18 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn put_bytes(&mut self, mut bytes: &[u8]) -> Result<u32> {
+    /// `enter` says whether bytes can be touched.
+    fn put_bytes(&mut self, mut bytes: &[u8], enter: fn(&[u8]) -> bool) -> Result<u32> {
         let mut digest = Digest::default();
         while !bytes.is_empty() {
             let room = self.room(1)?;
             let (head, tail) = bytes.split_at(bytes.len().min(room.len()));
             let target = room.get_mut(..head.len()).ok_or_else(misfit)?;
+            if !enter(head) {
+                return Err(Error::corruption(
+                    "the values are pages of a file that was cut since, or whose disk fails",
+                ));
+            }
             target.copy_from_slice(head);
             // Over the copy: the original may be changing.
             digest.update(target);

@@ -31,6 +31,8 @@ pub struct TensorSource<'a> {
 pub enum Payload<'a> {
     /// Row-major, little-endian, without gaps.
     Bytes(&'a [u8]),
+    /// The same, as pages of a file that may be shorter by now.
+    Pages(&'a [u8]),
     /// In any other layout.
     Strided(Strided<'a>),
     /// Of a `string` tensor, or of a `variant` tensor in serialized form; row-major.
@@ -66,6 +68,7 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) enum Data<'a> {
     Bytes(&'a [u8]),
+    Pages(&'a [u8]),
     Walk(Walk<'a>),
     Strings(Vec<&'a [u8]>),
     Variants(Vec<&'a [u8]>),
@@ -118,6 +121,7 @@ fn check_one(tensor: TensorSource<'_>, group: u32) -> Result<Source<'_>> {
         _ => None,
     };
     let shape = part.as_ref().map_or(whole, |part| part.region.shape.clone());
+    let mapped = matches!(payload, Payload::Pages(_));
     let misfit = |found: String| misfit(dtype, &shape, part.as_ref(), &found);
     let (data, size) = match (payload, dtype) {
         (Payload::Strings(elements), DataType::String | DataType::Variant) => {
@@ -132,11 +136,12 @@ fn check_one(tensor: TensorSource<'_>, group: u32) -> Result<Source<'_>> {
                 (Data::Strings(elements), size)
             }
         }
-        (Payload::Bytes(bytes), _) if dtype.size().is_some() => {
+        (Payload::Bytes(bytes) | Payload::Pages(bytes), _) if dtype.size().is_some() => {
             if Some(bytes.len() as u64) != shape.byte_size(dtype) {
                 return Err(misfit(format!("{} bytes", bytes.len())));
             }
-            (Data::Bytes(bytes), bytes.len() as u64)
+            let data = if mapped { Data::Pages(bytes) } else { Data::Bytes(bytes) };
+            (data, bytes.len() as u64)
         }
         (Payload::Strided(array), _) if dtype.size() == Some(array.item) => {
             if !array.shape.iter().map(|&dim| dim as u64).eq(shape.dims().iter().copied()) {

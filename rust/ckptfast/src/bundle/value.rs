@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::counters;
 use crate::io::Memory;
 
 /// The elements of a tensor, row-major.
@@ -22,6 +23,24 @@ pub struct Dense {
     pub offset: usize,
     /// Number of bytes.
     pub length: usize,
+}
+
+impl Value {
+    /// Counts what is handed out, whatever was read for it.
+    pub(crate) fn count(&self) {
+        let (bytes, how) = match self {
+            Self::Dense(dense) if dense.memory.aliases_file() => {
+                (dense.length, &counters::BYTES_ALIASED)
+            }
+            Self::Dense(dense) => (dense.length, &counters::BYTES_COPIED),
+            Self::Elements(elements) => {
+                (elements.iter().map(Vec::len).sum(), &counters::BYTES_COPIED)
+            }
+        };
+        counters::TENSORS_READ.add(1);
+        counters::BYTES_READ.add(bytes as u64);
+        how.add(bytes as u64);
+    }
 }
 
 impl Dense {

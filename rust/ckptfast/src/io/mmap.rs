@@ -11,7 +11,7 @@
 
 use std::ops::{Deref, Range};
 
-use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use rustix::io::Errno;
 
 use super::File;
@@ -68,25 +68,25 @@ impl Mapping {
     /// Enters the pages of `range`, and says whether they can be touched.
     ///
     /// They cannot where the file ends earlier by now, so that to touch its pages would end the
-    /// process, and where the disk fails. A read tells which. Linux before 5.14 does not know.
+    /// process, and where the disk fails. A read tells which. Linux before 5.14 does not know, and
+    /// nobody knows what happens between this call and the next: it is for whoever touches the
+    /// pages at once.
     pub fn enter(&self, range: Range<usize>) -> bool {
-        if range.end > self.len() {
-            return false;
-        }
-        let entered = match &self.0 {
-            Pages::ReadOnly(pages) if !range.is_empty() => {
-                pages.advise_range(Advice::PopulateRead, range.start, range.len())
-            }
-            Pages::Private(pages) if !range.is_empty() => {
-                pages.advise_range(Advice::PopulateRead, range.start, range.len())
-            }
-            _ => Ok(()),
-        };
-        match entered {
-            Ok(()) => true,
-            Err(error) => error.raw_os_error() == Some(Errno::INVAL.raw_os_error()),
-        }
+        self.get(range).is_some_and(enter)
     }
+}
+
+/// As [`Mapping::enter`], for bytes of which the caller knows that they are pages of some file.
+#[allow(unsafe_code, reason = "the system's call takes an address")]
+pub fn enter(bytes: &[u8]) -> bool {
+    let address = bytes.as_ptr();
+    let before = address as usize % rustix::param::page_size();
+    let start = address.wrapping_sub(before).cast_mut().cast();
+    // SAFETY: this changes no byte, and fails for addresses that are none of this process.
+    let entered = unsafe {
+        rustix::mm::madvise(start, before + bytes.len(), rustix::mm::Advice::LinuxPopulateRead)
+    };
+    bytes.is_empty() || matches!(entered, Ok(()) | Err(Errno::INVAL))
 }
 
 impl Deref for Mapping {

@@ -5,9 +5,11 @@ mod buffer;
 mod file;
 mod mmap;
 
+use std::ops::Range;
+
 pub use buffer::{ALIGNMENT, Buffer};
 pub use file::File;
-pub use mmap::{Mapping, Protection};
+pub use mmap::{Mapping, Protection, enter};
 
 /// Immutable bytes with a stable address: a mapped file, or memory of our own.
 #[derive(Debug)]
@@ -22,6 +24,14 @@ impl Memory {
     /// Whether the bytes are those of a file that somebody could change.
     pub fn aliases_file(&self) -> bool {
         matches!(self, Self::Mapped(_))
+    }
+
+    /// Whether the bytes of `range` can be touched: see [`Mapping::enter`].
+    pub fn enter(&self, range: Range<usize>) -> bool {
+        match self {
+            Self::Mapped(mapping) => mapping.enter(range),
+            Self::Owned(buffer) => buffer.get(range).is_some(),
+        }
     }
 }
 

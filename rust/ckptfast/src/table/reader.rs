@@ -4,6 +4,7 @@
 //! could name one block a million times and cost as many reads of it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::block::Block;
 use super::format::{self, BlockHandle};
@@ -107,6 +108,13 @@ impl Table {
     pub(crate) fn find_block(&self, key: &[u8]) -> Option<usize> {
         let block = self.blocks.partition_point(|block| block.separator.as_slice() < key);
         (block < self.blocks.len()).then_some(block)
+    }
+
+    /// Where a data block and its trailer are in the file.
+    pub(crate) fn block_range(&self, block: usize) -> Option<Range<usize>> {
+        let handle = self.blocks.get(block)?.handle;
+        let end = usize::try_from(handle.end()?).ok()?;
+        Some(usize::try_from(handle.offset).ok()?..end)
     }
 
     /// Reads a data block and verifies its checksum.

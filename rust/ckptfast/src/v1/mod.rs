@@ -17,4 +17,5 @@ mod values;
 
 pub use meta::V1Tensor;
 pub use reader::V1Reader;
+pub use records::Pages;
 pub use values::Values;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use prost::Message;
 
 use super::meta::{self, Tensors, V1Tensor};
-use super::records::Records;
+use super::records::{Pages, Records};
 use super::values::{self, Values};
 use crate::error::{Error, Result};
 use crate::ordered_code::encode_slice_key;
@@ -29,7 +29,7 @@ struct ShardFile<B> {
     records: Records,
 }
 
-impl<B: AsRef<[u8]>> V1Reader<B> {
+impl<B: Pages> V1Reader<B> {
     /// Reads the metadata of all files.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ fn open_file(bytes: &[u8], number: usize, tensors: &mut Tensors) -> Result<Recor
     Ok(Records::new(table))
 }
 
-fn read_record<B: AsRef<[u8]>>(
+fn read_record<B: Pages>(
     file: &ShardFile<B>,
     tensor: &V1Tensor,
     slice: &TensorSlice,
@@ -84,7 +84,7 @@ fn read_record<B: AsRef<[u8]>>(
     let key = encode_slice_key(&tensor.name, slice);
     let record = file
         .records
-        .get(file.bytes.as_ref(), &key)?
+        .get(&file.bytes, &key)?
         .ok_or_else(|| Error::corruption(format!("the file has no record of slice '{slice}'")))?;
     let (name, stored_slice, values) = split_record(record)?;
     if name != tensor.name || stored_slice != *slice {

@@ -7,8 +7,33 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::io::Memory;
 use crate::table::Table;
+
+/// The bytes of a file, which may be cut while it is mapped.
+pub trait Pages: AsRef<[u8]> {
+    /// Whether the bytes of `range` can be touched.
+    fn enter(&self, range: Range<usize>) -> bool {
+        range.end <= self.as_ref().len()
+    }
+}
+
+impl Pages for &[u8] {}
+
+impl Pages for Memory {
+    fn enter(&self, range: Range<usize>) -> bool {
+        self.enter(range)
+    }
+}
+
+fn enter(file: &impl Pages, range: Range<usize>) -> Result<()> {
+    if file.enter(range.clone()) {
+        return Ok(());
+    }
+    let error = Error::corruption("the file was cut after it was opened, or cannot be read");
+    Err(error.with_range(range.start as u64, range.len() as u64))
+}
 
 /// The records of the file that `table` was parsed from.
 #[derive(Debug)]
@@ -35,18 +60,27 @@ impl Records {
     /// The record of `key`, if there is one.
     ///
     /// # Errors
-    /// `Corruption` when its block is bad.
-    pub(super) fn get<'a>(&'a self, file: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>> {
+    /// `Corruption` when its block is bad, or no longer there.
+    pub(super) fn get<'a>(&'a self, file: &'a impl Pages, key: &[u8]) -> Result<Option<&'a [u8]>> {
         let Some(number) = self.table.find_block(key) else { return Ok(None) };
         let Some(slot) = self.blocks.get(number) else { return Ok(None) };
         let walked = if let Some(walked) = slot.get() {
             walked
         } else {
-            let walked = self.walk(file, number)?;
+            // A range that the file never had is for the table to complain about.
+            let range = self.table.block_range(number).unwrap_or_default();
+            if range.end <= file.as_ref().len() {
+                enter(file, range)?;
+            }
+            let walked = self.walk(file.as_ref(), number)?;
             slot.get_or_init(|| walked)
         };
-        let bytes = walked.decompressed.as_deref().unwrap_or(file);
-        Ok(walked.values.get(key).and_then(|range| bytes.get(range.clone())))
+        let Some(range) = walked.values.get(key).cloned() else { return Ok(None) };
+        if let Some(bytes) = &walked.decompressed {
+            return Ok(bytes.get(range));
+        }
+        enter(file, range.clone())?;
+        Ok(file.as_ref().get(range))
     }
 
     fn walk(&self, file: &[u8], number: usize) -> Result<Walked> {
