@@ -179,6 +179,10 @@ def test_tf_keras_does_not_use_us(tf: object, tmp_path: Path) -> None:
             again.save("./saved", save_format="tf")
             loaded = tf_keras.models.load_model("./saved")
         assert np.allclose(loaded.predict(x, verbose=0), again.predict(x, verbose=0))
+        with Ours(saves=False):
+            other = model()
+            other.load_weights("./saved").expect_partial()  # a SavedModel's folder
+        assert np.allclose(other.predict(x, verbose=0), again.predict(x, verbose=0))
         """,
         tmp_path,
         graph_mode=False,

@@ -14,6 +14,7 @@ from tensorflow.python.training import checkpoint_state_pb2
 
 from ... import _checkpoint_reader, _checkpoints, _remote
 from ..graphs import _export
+from ..objects import _source
 from ..saver import _config, _state_file
 
 Function = Callable[..., Any]
@@ -53,6 +54,12 @@ _FIRST = frozenset(
 )
 
 
+def _new_checkpoint_reader(filepattern: Any) -> Any:
+    # That of a folder is an error in TensorFlow, by which tf_keras knows that it is a SavedModel.
+    _source.refuse_directory(filepattern)
+    return _checkpoint_reader.NewCheckpointReader(filepattern)
+
+
 def _get_checkpoint_state(checkpoint_dir: Any, latest_filename: str | None = None) -> Any:
     state = _checkpoints.get_checkpoint_state(checkpoint_dir, latest_filename)
     if state is None:
@@ -88,7 +95,7 @@ def _update_state(
 
 
 _OURS: dict[str, Function] = {
-    "NewCheckpointReader": _checkpoint_reader.NewCheckpointReader,
+    "NewCheckpointReader": _new_checkpoint_reader,
     "checkpoint_exists": _checkpoints.checkpoint_exists,
     "checkpoints_iterator": _checkpoints.checkpoints_iterator,
     "export_meta_graph": _export.export_meta_graph,
