@@ -86,6 +86,32 @@ def test_loads_and_saves_at_the_same_time(tmp_path: Path) -> None:
     assert ckptfast.load(prefix)["v7"][0] == 149
 
 
+def test_two_writers_of_one_prefix_take_each_others_files(tmp_path: Path) -> None:
+    prefix = tmp_path / "m"
+    rounds = 60
+    start = threading.Barrier(2)
+
+    def write(first: int) -> None:
+        for step in range(first, 2 * rounds, 2):
+            start.wait()
+            tensors = {f"v{index}": np.full(500, step, np.float32) for index in range(20)}
+            ckptfast.save(prefix, tensors, durability="none")
+            start.wait()
+            loaded = ckptfast.load(prefix, copy=True)
+            assert {float(value[0]) for value in loaded.values()} <= {
+                step - first,
+                step - first + 1,
+            }
+            assert len({float(value[0]) for value in loaded.values()}) == 1
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(write, first) for first in range(2)]:
+            future.result()
+    left = sorted(path.suffix for path in tmp_path.iterdir())
+    assert left.count(".index") == 1
+    assert ".tmp" not in left
+
+
 def test_closing_while_others_read(tmp_path: Path) -> None:
     prefix = ckptfast.save(tmp_path / "m", {f"{i}": np.full(1000, i) for i in range(50)})
     for _ in range(10):

@@ -4,6 +4,8 @@
 //! that the live index does not use: a prefix that is written again and again alternates between
 //! one and two data files. The old bundle stays whole until the new index is in its place; the
 //! files it named go last.
+//!
+//! Writers of one prefix take turns (`turn`) from the last look at the live index to that removal.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +14,7 @@ use super::entry::Header;
 use super::naming;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::File;
-use crate::io::atomic::{self, Durability, TempFile, Undo};
+use crate::io::atomic::{self, Durability, TempFile, Turn, Undo};
 use crate::table::Table;
 
 /// The header counts data files in 31 bits.
@@ -79,6 +81,14 @@ pub(super) fn sweep(prefix: &Path) {
     atomic::sweep(&naming::directory(prefix), |target| {
         target == index || naming::parse_data_name(target).is_some_and(|(of, _, _)| of == stem)
     });
+}
+
+/// Waits until no other writer of ours commits in the directory of `prefix`.
+///
+/// Without it, a writer that began before the bundle was replaced by another would take the names
+/// of that one's data, or have its own data removed as that of a replaced bundle.
+pub(super) fn turn(prefix: &Path) -> Turn {
+    Turn::wait(&naming::directory(prefix))
 }
 
 /// Makes `index`, written and flushed, the index of `prefix`. The data files it names have their

@@ -85,6 +85,7 @@ fn commit_merged(
     let durability = options.durability;
     atomic::create_directories(&naming::directory(prefix), durability)?;
     commit::sweep(prefix);
+    let _turn = commit::turn(prefix);
     let live = Live::read(prefix);
     let num_files = u32::try_from(merged.files.len())
         .map_err(|_| Error::invalid("there are too many data files"))?;

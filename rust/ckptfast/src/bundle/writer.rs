@@ -91,20 +91,42 @@ pub fn write_grouped(
 
     atomic::create_directories(&naming::directory(prefix), options.durability)?;
     commit::sweep(prefix);
-    let live = Live::read(prefix);
-    let num_shards = match options.shards {
-        Some(number) => number,
-        None => commit::free_count(prefix, live, least)?,
+    let written = loop {
+        let num_shards = match options.shards {
+            Some(number) => number,
+            None => commit::free_count(prefix, Live::read(prefix), least)?,
+        };
+        let layout = arranged(num_shards.min(u32::try_from(sources.len()).unwrap_or(u32::MAX)))?;
+
+        let files = create_files(prefix, num_shards, &layout)?;
+        let checksums = shards::write(&sources, &layout, &files, workers)?;
+        let index = TempFile::create(&naming::index_path(prefix))?;
+        let entries = entries(&sources, &layout.places, &checksums);
+        index.write_at(&index::encode(&index::header(num_shards), entries)?, 0)?;
+        flush(&files, &index, options.durability, workers)?;
+
+        let _turn = commit::turn(prefix);
+        let live = Live::read(prefix);
+        if options.shards.is_some() || live != Live::Shards(num_shards) {
+            publish(prefix, files, index, live, options.durability)?;
+            break num_shards;
+        }
+        // Another writer of this prefix took these names meanwhile.
     };
-    let layout = arranged(num_shards.min(u32::try_from(sources.len()).unwrap_or(u32::MAX)))?;
+    counters::TENSORS_WRITTEN.add(sources.len() as u64);
+    counters::BYTES_WRITTEN.add(sizes.iter().sum());
+    Ok(written)
+}
 
-    let files = create_files(prefix, num_shards, &layout)?;
-    let checksums = shards::write(&sources, &layout, &files, workers)?;
-    let index = TempFile::create(&naming::index_path(prefix))?;
-    let entries = entries(&sources, &layout.places, &checksums);
-    index.write_at(&index::encode(&index::header(num_shards), entries)?, 0)?;
-    flush(&files, &index, options.durability, workers)?;
-
+/// Puts files that are written and flushed in their places.
+fn publish(
+    prefix: &Path,
+    files: Vec<TempFile>,
+    index: TempFile,
+    live: Live,
+    durability: Durability,
+) -> Result<()> {
+    let num_shards = u32::try_from(files.len()).unwrap_or(u32::MAX);
     let mut undo = Undo::default();
     for file in files {
         let target = file.target().to_owned();
@@ -114,11 +136,9 @@ pub fn write_grouped(
             undo.remove(&target);
         }
     }
-    commit::publish(prefix, index, undo, options.durability)?;
+    commit::publish(prefix, index, undo, durability)?;
     commit::remove_replaced(prefix, live, num_shards);
-    counters::TENSORS_WRITTEN.add(sources.len() as u64);
-    counters::BYTES_WRITTEN.add(sizes.iter().sum());
-    Ok(num_shards)
+    Ok(())
 }
 
 /// Data files under temporary names, with the room they need. Those without a tensor are empty.

@@ -12,9 +12,11 @@ mod durability;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
 mod temp;
+mod turn;
 
 pub use changes::{
     Undo, create_directories, list, place, remove, remove_directory, sync_directory, sync_file,
 };
 pub use durability::Durability;
 pub use temp::{TempFile, sweep};
+pub use turn::Turn;
