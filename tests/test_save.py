@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -254,6 +258,36 @@ def test_counters(tmp_path: Path) -> None:
     assert after.tensors_written - before.tensors_written == 2
     assert after.bytes_written - before.bytes_written == A.nbytes + B.nbytes
     assert after.bytes_read == before.bytes_read
+
+
+@pytest.mark.xdist_group("alone")
+@pytest.mark.parametrize(("align", "order"), [(1, "C"), (64, "F")])
+def test_a_huge_page_of_the_file_is_written_by_one_call(
+    tmp_path: Path, align: int, order: str
+) -> None:
+    """Linux keeps as one page what one call writes. Parts of it would be mapped one by one."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    code = (
+        "import ckptfast, numpy\n"
+        "sizes = [3, 6_000_000, 17, 2_500_000, 11_000_000, 2_097_148, 5]\n"
+        "tensors = {f't{at}': numpy.ones(size, 'u1') for at, size in enumerate(sizes)}\n"
+        f"tensors['t8'] = numpy.ones((1000, 1001), 'c16', {order!r})\n"
+        f"ckptfast.save('m', tensors, align={align}, threads=3)\n"
+    )
+    trace = tmp_path / "trace"
+    under = [strace, "-f", "-qq", "-y", "-e", "trace=pwrite64", "-o", os.fspath(trace)]
+    subprocess.run([*under, sys.executable, "-c", code], cwd=tmp_path, check=True)
+    found = re.findall(r"m\.data-.*, (\d+), (\d+)(?:\)| <unfinished)", trace.read_text())
+    length = (tmp_path / "m.data-00000-of-00001").stat().st_size
+    written: dict[int, list[tuple[int, int]]] = {}
+    for size, offset in found:
+        page, start = divmod(int(offset), 2 << 20)
+        written.setdefault(page, []).append((start, start + int(size)))
+    assert len(written) == -(-length // (2 << 20))
+    for page, parts in written.items():
+        assert parts == [(0, min(2 << 20, length - (page << 21)))], f"page {page}: {parts}"
 
 
 def test_a_tensor_that_changes_while_it_is_written(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 //!
 //! Memory that others may change meanwhile is read once: a piece is copied into a small buffer,
 //! and both the checksum and the file get the copy. The buffer stays in the processor's cache, so
-//! the second reading costs little, and extra memory is one buffer per thread. Large tensors are
-//! cut into pieces whose checksums are combined; small ones share a buffer and a system call.
+//! the second reading costs little, and extra memory is one buffer per thread.
+//!
+//! A data file is cut at fixed positions into spans that threads take; large tensors lie in several
+//! pieces whose checksums are combined, small ones share a buffer and a system call. Spans consist
+//! of whole huge pages, and each of those is written by one call: Linux then keeps it as one page,
+//! which a reader maps at once, where 4 KiB pages of 1 GiB take as long to map as half a checksum.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,15 +20,14 @@ use crate::error::{Error, Result};
 use crate::io::{self, atomic::TempFile};
 use crate::parallel::{Interrupt, Workers};
 
-/// Most bytes of one tensor that are one piece. Combining two checksums takes as long as computing
-/// one over half a megabyte, so pieces are large.
-const PIECE: u64 = 16 << 20;
+/// A huge page, and the bytes per system call. Writes end at multiples of it.
+const BUFFER: usize = 2 << 20;
 
-/// Fewest bytes worth a thread's attention.
-const MIN_JOB: u64 = 1 << 20;
+/// Most huge pages that a thread takes at a time.
+const MAX_SPAN: u64 = 8;
 
-/// Bytes per system call. Writes end at multiples of it, so that pages are written whole.
-const BUFFER: usize = 512 << 10;
+/// Bytes that are copied before they are checksummed, while they are in the innermost caches.
+const STEP: usize = 128 << 10;
 
 /// Room at the end of a buffer, for a last write too short to hold an element.
 const SLACK: usize = 64;
@@ -35,16 +37,11 @@ struct Piece {
     source: usize,
     start: u64,
     length: u64,
+    shard: usize,
     /// Position in the data file.
     offset: u64,
     /// Their checksum, when written.
     crc32c: AtomicU32,
-}
-
-/// Neighbouring pieces in one data file.
-struct Job {
-    shard: usize,
-    pieces: Range<usize>,
 }
 
 /// Writes all elements to their places; returns the (unmasked) checksum of each source.
@@ -54,17 +51,22 @@ pub(super) fn write(
     files: &[TempFile],
     workers: &Workers<'_>,
 ) -> Result<Vec<u32>> {
-    let mut pieces = cut(sources, layout);
+    let span = span(layout.lengths.iter().sum(), workers.threads);
+    let mut pieces = cut(sources, layout, span);
     // Neighbours in a file become neighbours here; those of one source stay together.
-    pieces.sort_by_key(|piece| shard_of(layout, piece));
-    let jobs = group(&pieces, layout, workers.threads);
+    pieces.sort_by_key(|piece| piece.shard);
+    let jobs: Vec<&[Piece]> = pieces
+        .chunk_by(|one, next| (one.shard, one.offset / span) == (next.shard, next.offset / span))
+        .collect();
     let buffers: Mutex<Vec<Vec<u8>>> = Mutex::default();
     workers.run(jobs.len(), |index| {
-        let Some(job) = jobs.get(index) else { return Ok(()) };
-        let file = files.get(job.shard).ok_or_else(|| Error::invalid("no such data file"))?;
+        let Some((job, first)) = jobs.get(index).and_then(|job| Some((job, job.first()?))) else {
+            return Ok(());
+        };
+        let file = files.get(first.shard).ok_or_else(|| Error::invalid("no such data file"))?;
         let buffer = buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut sink = Sink::new(file, buffer.unwrap_or_default(), workers.interrupt);
-        for piece in pieces.get(job.pieces.clone()).unwrap_or_default() {
+        for piece in *job {
             let Some(source) = sources.get(piece.source) else { continue };
             let located = |error: Error| error.with_key(&source.name);
             let crc32c = sink.put(piece, &source.data).map_err(located)?;
@@ -77,19 +79,36 @@ pub(super) fn write(
     Ok(combine(&pieces, sources.len()))
 }
 
-fn cut(sources: &[Source<'_>], layout: &Layout) -> Vec<Piece> {
+/// How far a thread goes in one file: a few spans for each, so that they end together.
+fn span(total: u64, threads: usize) -> u64 {
+    let share = total / (threads as u64 * 4).max(1);
+    (share / BUFFER as u64).clamp(1, MAX_SPAN) * BUFFER as u64
+}
+
+fn cut(sources: &[Source<'_>], layout: &Layout, span: u64) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(sources.len());
     for (index, (source, place)) in sources.iter().zip(&layout.places).enumerate() {
-        // Strings are encoded from the first to the last.
-        let most = match source.data {
-            Data::Bytes(_) | Data::Pages(_) | Data::Walk(_) => PIECE,
+        let grain = match &source.data {
+            Data::Bytes(_) | Data::Pages(_) => 1,
+            Data::Walk(walk) => walk.item() as u64,
+            // Encoded from the first to the last.
             Data::Strings(_) | Data::Variants(_) => u64::MAX,
         };
         let mut start = 0;
         loop {
-            let length = (source.size - start).min(most);
+            let rest = source.size - start;
             let offset = place.offset + start;
-            pieces.push(Piece { source: index, start, length, offset, crc32c: AtomicU32::new(0) });
+            // Elements stay whole, wherever the tensor begins.
+            let room = (span - offset % span).checked_next_multiple_of(grain);
+            let length = room.map_or(rest, |room| room.min(rest));
+            pieces.push(Piece {
+                source: index,
+                start,
+                length,
+                shard: place.shard as usize,
+                offset,
+                crc32c: AtomicU32::new(0),
+            });
             start += length;
             if start == source.size {
                 break;
@@ -97,30 +116,6 @@ fn cut(sources: &[Source<'_>], layout: &Layout) -> Vec<Piece> {
         }
     }
     pieces
-}
-
-/// Groups pieces until a group is worth a thread.
-fn group(pieces: &[Piece], layout: &Layout, threads: usize) -> Vec<Job> {
-    let total: u64 = pieces.iter().map(|piece| piece.length).sum();
-    let enough = (total / (threads as u64 * 4).max(1)).clamp(MIN_JOB, PIECE);
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut bytes = u64::MAX;
-    for (index, piece) in pieces.iter().enumerate() {
-        let shard = shard_of(layout, piece);
-        match jobs.last_mut() {
-            Some(job) if job.shard == shard && bytes < enough => job.pieces.end = index + 1,
-            _ => {
-                jobs.push(Job { shard, pieces: index..index + 1 });
-                bytes = 0;
-            }
-        }
-        bytes = bytes.saturating_add(piece.length);
-    }
-    jobs
-}
-
-fn shard_of(layout: &Layout, piece: &Piece) -> usize {
-    layout.places.get(piece.source).map_or(0, |place| place.shard as usize)
 }
 
 /// The checksum of each source from those of its pieces.
@@ -160,8 +155,16 @@ impl<'a> Sink<'a> {
     fn put(&mut self, piece: &Piece, data: &Data<'_>) -> Result<u32> {
         self.seek(piece.offset)?;
         match data {
-            Data::Bytes(bytes) => self.put_bytes(part(bytes, piece)?, |_| true),
-            Data::Pages(bytes) => self.put_bytes(part(bytes, piece)?, io::enter),
+            Data::Bytes(bytes) => self.put_bytes(part(bytes, piece)?),
+            Data::Pages(bytes) => {
+                let bytes = part(bytes, piece)?;
+                if !io::enter(bytes) {
+                    return Err(Error::corruption(
+                        "the values are pages of a file that was cut since, or whose disk fails",
+                    ));
+                }
+                self.put_bytes(bytes)
+            }
             Data::Walk(walk) => {
                 let item = walk.item();
                 let first = usize::try_from(piece.start).map_err(|_| misfit())? / item;
@@ -170,7 +173,7 @@ impl<'a> Sink<'a> {
                 let mut done = 0;
                 while done < count {
                     let room = self.room(item)?;
-                    let items = (room.len() / item).min(count - done);
+                    let items = (room.len().min(STEP) / item).min(count - done);
                     let target = room.get_mut(..items * item).ok_or_else(misfit)?;
                     walk.copy(first + done, target).ok_or_else(misfit)?;
                     digest.update(target);
@@ -184,18 +187,12 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// `enter` says whether bytes can be touched.
-    fn put_bytes(&mut self, mut bytes: &[u8], enter: fn(&[u8]) -> bool) -> Result<u32> {
+    fn put_bytes(&mut self, mut bytes: &[u8]) -> Result<u32> {
         let mut digest = Digest::default();
         while !bytes.is_empty() {
             let room = self.room(1)?;
-            let (head, tail) = bytes.split_at(bytes.len().min(room.len()));
+            let (head, tail) = bytes.split_at(bytes.len().min(room.len()).min(STEP));
             let target = room.get_mut(..head.len()).ok_or_else(misfit)?;
-            if !enter(head) {
-                return Err(Error::corruption(
-                    "the values are pages of a file that was cut since, or whose disk fails",
-                ));
-            }
             target.copy_from_slice(head);
             // Over the copy: the original may be changing.
             digest.update(target);
@@ -220,7 +217,7 @@ impl<'a> Sink<'a> {
     fn seek(&mut self, offset: u64) -> Result<()> {
         let gap = offset.checked_sub(self.start + self.filled as u64);
         let end = gap.and_then(|gap| usize::try_from(gap).ok()?.checked_add(self.filled));
-        if let Some(end) = end.filter(|&end| self.filled > 0 && end < self.limit) {
+        if let Some(end) = end.filter(|&end| self.filled > 0 && end <= self.limit) {
             self.buffer.get_mut(self.filled..end).unwrap_or_default().fill(0);
             self.filled = end;
         } else {
@@ -237,8 +234,8 @@ impl<'a> Sink<'a> {
             self.flush()?;
             let beyond = usize::try_from(self.start % BUFFER as u64).unwrap_or(0);
             self.limit = BUFFER - beyond;
-            if self.limit < SLACK {
-                self.limit = BUFFER + SLACK;
+            if self.limit < least {
+                self.limit += BUFFER;
             }
         }
         self.buffer.get_mut(self.filled..self.limit).ok_or_else(misfit)

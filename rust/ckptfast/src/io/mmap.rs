@@ -17,6 +17,11 @@ use rustix::io::Errno;
 use super::File;
 use crate::error::{Error, Result};
 
+/// From this length on a mapping is taken back by a thread of its own: to take back the small pages
+/// of 1 GiB takes 9 ms, and whoever lets go of the last array, such as an assignment to a variable,
+/// should not wait for that.
+const SLOW_TO_UNMAP: usize = 64 << 20;
+
 /// Who may write to the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
@@ -87,6 +92,17 @@ pub fn enter(bytes: &[u8]) -> bool {
         rustix::mm::madvise(start, before + bytes.len(), rustix::mm::Advice::LinuxPopulateRead)
     };
     bytes.is_empty() || matches!(entered, Ok(()) | Err(Errno::INVAL))
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.len() < SLOW_TO_UNMAP {
+            return;
+        }
+        let pages = std::mem::replace(&mut self.0, Pages::Empty);
+        // Where there can be no further thread, the closure is dropped here, and the pages with it.
+        let _ = std::thread::Builder::new().name("ckptfast-unmap".into()).spawn(|| drop(pages));
+    }
 }
 
 impl Deref for Mapping {
