@@ -150,3 +150,15 @@ def test_a_device_that_is_not_there_becomes_the_cpu(tf: ModuleType, tmp_path: Pa
             load_tensors(path, device=device)
     for device in ("CPU", "/cpu:0", "/job:localhost/replica:0/task:0/device:CPU:0"):
         assert list(load_tensors(path, device=device)) == ["a", "b"]
+
+
+def test_devices_are_names_only(tf: ModuleType, tmp_path: Path) -> None:
+    path = ckptfast.save(tmp_path / "c", {"a": np.zeros(3)})
+    cpu = tf.config.list_logical_devices("CPU")[0]
+    for device in (cpu, tf.DeviceSpec(device_type="CPU"), lambda _: cpu, None):
+        assert list(ckptfast.load_tensors(path, device=device)) == ["a"]
+    for device in (0, lambda _: b"CPU:0"):
+        with pytest.raises(TypeError, match="device is a name, None or a function"):
+            ckptfast.load_tensors(path, device=device)
+    with pytest.raises(TypeError, match="max_inflight_bytes is a whole number"):
+        ckptfast.load_tensors(path, max_inflight_bytes="1")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from ... import _arguments
 from ..._checkpoint_reader import _reading
 from ..._load import _select
 from ..._paths import AnyPath
@@ -16,7 +17,8 @@ from .. import _values
 from .._plan import Source as Place
 from ._source import Source
 
-Device = str | Callable[[str], str | None] | None
+Device = Any
+"""A name, or what `tf.device` takes in its place; a function from names of tensors to these."""
 _HOST = ("", "CPU:0")
 
 
@@ -30,9 +32,9 @@ def load_tensors(
     """Read tensors into a dict of eager `tf.Tensor`s, checked against their checksums.
 
     - `names`: names or globs, as in `ckptfast.load`; by default every tensor.
-    - `device`: where they shall be ("/GPU:0"), or a function that says so for each name. `None` is
-      the first CPU: there, tensors are the pages of the mapped file where they lie at multiples of
-      64 bytes, and copies otherwise.
+    - `device`: where they shall be ("/GPU:0", a `tf.DeviceSpec` or a logical device), or a function
+      that says so for each name. `None` is the first CPU: there, tensors are the pages of the
+      mapped file where they lie at multiples of 64 bytes, and copies otherwise.
     - `max_inflight_bytes`: for other devices, tensors are read ahead while earlier ones are being
       copied; what is read and not yet copied is never more than this number, unless a single tensor
       is: that one is alone then.
@@ -41,13 +43,14 @@ def load_tensors(
     is not there, `ckptfast.DataLossError` for damage (both are TensorFlow's too), and
     `tf.errors.InvalidArgumentError` for a device that is not there.
     """
-    if max_inflight_bytes < 1:
+    if _arguments.number("max_inflight_bytes", max_inflight_bytes) < 1:
         raise ValueError(f"max_inflight_bytes is at least 1, not {max_inflight_bytes}")
     source = Source(path)
     reader = source._reader
     with _reading():
         chosen = list(reader) if names is None else _select(reader, _listed(names))
-    devices = {name: (device(name) if callable(device) else device) or "" for name in chosen}
+    wanted = device if callable(device) else lambda _: device
+    devices = {name: _device_name(wanted(name)) for name in chosen}
     _check(devices.values())
     here = [name for name in chosen if devices[name].strip("/") in _HOST]
     found = dict(zip(here, source.tensors(here), strict=True))
@@ -62,6 +65,16 @@ def load_tensors(
     batches = _batches(away, sizes, max_inflight_bytes // 2)
     _read_ahead(source, batches, max_inflight_bytes, place)
     return {name: found[name] for name in chosen}
+
+
+def _device_name(device: Any) -> str:
+    if device is None or isinstance(device, str):
+        return device or ""
+    if isinstance(device, tf.config.LogicalDevice):
+        return str(device.name)
+    if isinstance(device, tf.DeviceSpec | tf.compat.v1.DeviceSpec):
+        return str(device.to_string())
+    raise TypeError(f"device is a name, None or a function of a tensor's name, not {device!r}")
 
 
 def _check(devices: Iterable[str]) -> None:
