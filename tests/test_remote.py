@@ -304,6 +304,53 @@ def test_a_session_restored_from_elsewhere_reports_the_private_copy(
         assert caught.value.path == url
 
 
+def test_a_checkpoint_at_the_root_is_not_found(
+    tf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where "ram:" would be the name of a folder
+    name = f"m{next(_numbers)}"
+    url = ckptfast.save(f"ram://{name}", {"w": np.float32([1, 2])}, shards=1)
+    try:
+        for path in (url, f"{url}.index", f"{url}.data-00000-of-00001"):
+            assert ckptfast.load(path)["w"].tolist() == [1, 2]
+        ckptfast.update_checkpoint_state("ram://", url, [url])
+        assert ckptfast.latest_checkpoint("ram://") == url
+        assert ckptfast.load("ram://checkpoint")["w"].tolist() == [1, 2]
+        assert ckptfast.load("ram://").keys() == {"w"}
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            w = tf.compat.v1.get_variable("w", [2])
+            saver = ckptfast.Saver()
+            saver.restore(session, url)
+            assert session.run(w).tolist() == [1, 2]
+            assert saver.save(session, url) == url
+        reader = tf.compat.v1.train.NewCheckpointReader(url)
+        assert reader.get_tensor("w").tolist() == [1, 2]
+        assert os.listdir(tmp_path) == []
+    finally:
+        for path in [*tf.io.gfile.glob(f"{url}*"), "ram://checkpoint"]:
+            tf.io.gfile.remove(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [("ram://m", "ram://"), ("hdfs:///m", "hdfs:///"), ("gs://b/m", "gs://b"), ("/a/m", "/a"),
+     ("/m", "/"), ("m", ""), ("hdfs://host/m", "hdfs://host"), ("file:///m", "file:///")],
+)  # fmt: skip
+def test_the_folder_of_a_url_is_a_part_of_its_scheme(path: str, folder: str) -> None:
+    assert _paths.parent(path) == folder
+
+
+def test_a_property_of_a_copy_fails_with_its_private_name(tmp_path: Path) -> None:
+    class Native:
+        @property
+        def num_shards(self) -> int:
+            raise OSError(5, "Input/output error", str(tmp_path / "m.index"))
+
+    reader = _remote.Names(str(tmp_path), "ram://run").reader(Native())
+    with pytest.raises(OSError, match=r"ram://run/m\.index"):
+        _ = reader.num_shards
+
+
 # --------------------------------------------------------------------------- TensorFlow's names
 
 

@@ -58,6 +58,13 @@ def scheme(path: AnyPath) -> str | None:
     return match[1].lower() if match and match[1].lower() != "file" else None
 
 
+def parent(path: str) -> str:
+    """The folder of a path or a URL. Of `scheme://NAME` that is `scheme://`, the root."""
+    folder, slash, _ = path.rpartition("/")
+    is_root = "://" in path and folder.endswith((":/", "://"))
+    return folder + slash if is_root else os.path.dirname(path)
+
+
 def local(path: AnyPath) -> str:
     """`path` as text, without `file://`. Raises `UnsupportedError` for other schemes."""
     text = os.fsdecode(path)

@@ -91,7 +91,8 @@ class _Renaming:
         self._names = names
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._native, name)
+        with self._names.in_errors():
+            found = getattr(self._native, name)
         return self._names.in_errors()(found) if callable(found) else found
 
     def verify(self, indices: Sequence[int]) -> list[tuple[int, Exception]]:
@@ -164,7 +165,7 @@ def _fetch(files: Any, found: str, folder: str) -> str:
     files.copy(_shards.index_file(found), _shards.index_file(target))
     named = {found + path.removeprefix(target): path for path in _shards.data_files(target) or ()}
     # A missing data file is no reason to refuse: names and shapes can be read without it.
-    there = set(files.names_in(posixpath.dirname(found)))
+    there = set(files.names_in(_paths.parent(found)))
     _copy_all(files, {s: t for s, t in named.items() if posixpath.basename(s) in there})
     return target
 
@@ -186,7 +187,7 @@ def _prefix(files: Any, url: str) -> str:
         return url
     head, tail, size = files.ends(url, _filetype.HEAD_BYTES, _shards.FOOTER_BYTES)
     kind = _filetype.recognise(head, tail, size)
-    directory, name = posixpath.split(url)
+    directory, name = _paths.parent(url), posixpath.basename(url)
     if kind is FileType.STATE:
         return _required(_latest_of_state(files, directory, name), url)
     if kind is FileType.SAVED_MODEL or name in _paths.SAVED_MODEL_FILES:
@@ -224,7 +225,7 @@ def _v1_files(files: Any, path: str) -> list[str]:
 
 
 def _is_whole(files: Any, prefix: str) -> bool:
-    names = set(files.names_in(posixpath.dirname(prefix)))
+    names = set(files.names_in(_paths.parent(prefix)))
     base = posixpath.basename(prefix)
     if _shards.index_file(base) not in names:
         return bool(files.matching(prefix))

@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow
 
+from .. import _paths
 from ..errors import UnsupportedError
 
 _gfile = tensorflow.io.gfile
@@ -85,8 +86,9 @@ def publish(source: str, target: str) -> None:
     takes the name of `target`.
     """
     with _python_errors(target):
-        if not tensorflow.io.gfile.exists(os.path.dirname(target)):
-            _gfile.makedirs(os.path.dirname(target))
+        folder = _paths.parent(target)
+        if not _gfile.exists(folder):
+            _gfile.makedirs(folder)
         if not _moves_at_once(target):
             _gfile.copy(source, target, overwrite=True)
             return

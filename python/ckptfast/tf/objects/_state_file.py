@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
 
+from ... import _paths
 from ..saver import _config, _state_file
 
 Callback = Callable[..., object]
@@ -20,7 +20,7 @@ def durable(callbacks: Sequence[Callback]) -> list[Callback]:
 
 def update(path: str) -> None:
     """Make `path` the latest and only checkpoint of its directory."""
-    write(os.path.dirname(path), path, [path])
+    write(_paths.parent(path), path, [path])
 
 
 def write(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from ... import _remote
+from ... import _paths, _remote
 from ...errors import CheckpointError
 from .._errors import combined
 
@@ -37,7 +37,7 @@ def explaining(save_path: str) -> Iterator[None]:
         else:
             shown = combined(error)
         kinds = (tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
-        if isinstance(shown, kinds) and not _is_folder(os.path.dirname(save_path) or "."):
+        if isinstance(shown, kinds) and not _is_folder(_paths.parent(save_path) or "."):
             raise _missing(save_path) from error
         if shown is error:
             raise

@@ -19,7 +19,7 @@ from tensorflow.python.training import saver as stock
 from tensorflow.python.training import training_util
 from tensorflow.python.util import compat as text
 
-from ... import _fingerprint, _remote, _stats
+from ... import _fingerprint, _paths, _remote, _stats
 from ..._bundle import open_private, while_replaced
 from ..._checkpoints import remove_checkpoint
 from ..._files import Durability
@@ -336,7 +336,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
     ) -> None:
         self._RecordLastCheckpoint(saved)
         _state_file.update(
-            os.path.dirname(save_path),
+            _paths.parent(save_path),
             saved,
             self.last_checkpoints,
             latest_filename,
