@@ -376,3 +376,47 @@ def test_another_folders_fingerprint_is_touched(tmp_path: Path) -> None:
         ckptfast.save(tmp_path / name, {"a": numpy.int8(1)})
         ckptfast.reshard(tmp_path / name)
     assert (tmp_path / "fingerprint.pb").read_bytes() == b"mine"
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fingerprints that nobody may read: for the user of these tests there may be none."""
+
+    def refuse(path: str, mode: str) -> Any:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(_fingerprint, "open", refuse, raising=False)
+
+
+@pytest.mark.parametrize("how", ["save", "reshard", "Saver", "Saver by TensorFlow", "Checkpoint",
+                                 "Checkpoint by TensorFlow"])  # fmt: skip
+def test_a_fingerprint_that_nobody_may_read_is_noticed_when_the_variables_are_written(
+    model: Model, tf: ModuleType, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def save(prefix: str) -> None:
+        if how == "save":
+            ckptfast.save(prefix, {"v": numpy.float32([7])})
+        elif how == "reshard":
+            ckptfast.reshard(prefix, shards=2)
+        elif how == "Checkpoint":
+            ckptfast.Checkpoint(v=tf.Variable([7.0])).write(prefix)
+        elif how == "Checkpoint by TensorFlow":
+            with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+                ckptfast.Checkpoint(v=tf.Variable([7.0])).write(prefix)
+        else:
+            with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+                tf.compat.v1.get_variable("v", initializer=[7.0])
+                session.run(tf.compat.v1.global_variables_initializer())
+                saver = ckptfast.Saver(sharded=True)
+                if how == "Saver by TensorFlow":
+                    monkeypatch.setattr(saver, "_why_not_fast", lambda *_, **__: "a test")
+                saver.save(session, prefix, write_meta_graph=False, write_state=False)
+
+    unreadable(monkeypatch)
+    before = {path: path.read_bytes() for path in model.folder.rglob("*") if path.is_file()}
+    with pytest.raises(PermissionError, match="nothing was written") as caught:
+        save(str(model.prefix))
+    assert caught.value.filename == str(model.fingerprint)
+    if how not in ("save", "reshard"):
+        assert isinstance(caught.value, tf.errors.PermissionDeniedError)
+    after = {path: path.read_bytes() for path in model.folder.rglob("*") if path.is_file()}
+    assert after == before

@@ -7,11 +7,9 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Literal
 
 Durability = Literal["full", "rename", "none"]
-
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -33,8 +31,10 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            error.filename = error.filename or path  # a write does not say what it wrote to
+        # A write does not say what it wrote to, and the name of the new file helps nobody.
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            error.filename = path
+            del error.filename2
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise

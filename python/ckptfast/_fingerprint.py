@@ -29,18 +29,22 @@ def kept_right(prefix: str, durability: Durability) -> Iterator[None]:
 
     Does nothing unless the bundle is the variables of a SavedModel that has one. It is taken away
     before the index changes, so that at no moment a wrong one is there, and written again with the
-    new hash; or, where it was wrong or unreadable before, removed with a warning. It is put back if
-    writing fails.
+    new hash; or, where it was wrong or damaged before, removed with a warning. It is put back if
+    writing fails. Raises `OSError` where it cannot be read or removed, before anything is written.
     """
     path = _path(prefix)
     if path is None:
         yield
         return
-    with open(path, "rb") as file:
-        old = file.read(_MAX_BYTES + 1)
-    old_hash = _hash_of_index(prefix)
-    was_right = old_hash is not None and _checkpoint_hash(old) == old_hash
-    os.unlink(path)
+    try:
+        with open(path, "rb") as file:
+            old = file.read(_MAX_BYTES + 1)
+        old_hash = _hash_of_index(prefix)
+        was_right = old_hash is not None and _checkpoint_hash(old) == old_hash
+        os.unlink(path)
+    except OSError as error:
+        reason = f"{error.strerror}; nothing was written, because {path} could not be kept right"
+        raise OSError(error.errno, reason, error.filename or path) from error
     try:
         yield
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -274,3 +275,45 @@ def test_a_reader_stays_open_when_a_checkpoint_is_damaged(
     with pytest.raises(ValueError, match="shorter"):
         _sources.open_source(given, verify=True, threads=None)
     assert closed == [given]
+
+
+def test_a_disk_fails_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of the two files it was: that which is written, or that which is read."""
+
+    def fail(*arguments: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    given = ckptfast.save(tmp_path / "m", {"a": np.zeros(1000)})
+    target = tmp_path / "new.npz"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output") as raised:
+            ckptfast.convert(given, target)
+    assert raised.value.filename == str(target)
+    np.savez_compressed(tmp_path / "old.npz", a=np.zeros(1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipExtFile, "_read2", fail)
+        with pytest.raises(OSError, match="Input/output") as raised:
+            ckptfast.convert(tmp_path / "old.npz", target)
+    assert raised.value.filename == str(tmp_path / "old.npz")
+    ckptfast.convert(given, tmp_path / "old.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr(ckptfast._native, "on_network", lambda path: True)
+        patch.setattr(os, "preadv", fail)
+        with pytest.raises(OSError, match="Input/output") as raised:
+            ckptfast.convert(tmp_path / "old.safetensors", target)
+    assert raised.value.filename == str(tmp_path / "old.safetensors")
+    assert not target.exists()
+
+
+def test_the_name_of_the_new_file_is_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: str, target: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", source, None, target)
+
+    given = ckptfast.save(tmp_path / "m", {"a": np.zeros(1000)})
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PermissionError) as raised:
+        ckptfast.convert(given, tmp_path / "new.npz")
+    assert str(raised.value) == f"[Errno 1] Operation not permitted: '{tmp_path / 'new.npz'}'"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+from collections.abc import Iterator
 
 from .. import _native
 from ..errors import DataLossError, _located
@@ -45,11 +47,21 @@ class FileBytes:
         content = memoryview(bytearray(nbytes))
         at = 0
         while at < nbytes:
-            count = os.preadv(self.file.fileno(), [content[at : at + (1 << 30)]], start + at)
+            with self.named():
+                count = os.preadv(self.file.fileno(), [content[at : at + (1 << 30)]], start + at)
             if not count:
                 raise self.damaged(f"it was cut to {start + at} bytes while it was read")
             at += count
         return content
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors of reads name the file, which the system does not."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or self.path
+            raise
 
     def damaged(self, problem: str, name: str | None = None) -> DataLossError:
         """The error for a file that is not what was written."""

@@ -205,7 +205,8 @@ class NpzFile:
     def _reading(self, name: str | None) -> Iterator[None]:
         """Errors of the libraries as ours."""
         try:
-            yield
+            with self._bytes.named():
+                yield
         except _DAMAGE as error:
             where = "" if name is None else f"{name}: "
             raise self._bytes.damaged(f"{where}{error}", name) from error

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.framework import error_interpolation, graph_io, meta_graph, ops
 
+from ... import _paths
 from . import _savers, _size
 
 _SAVERS = tf.compat.v1.GraphKeys.SAVERS
@@ -151,7 +152,7 @@ def _write(message: Any, filename: str, as_text: bool) -> None:
     if size > _size.LIMIT:
         raise _size.too_large(filename, size)
     graph_io.write_graph(
-        message, os.path.dirname(filename), os.path.basename(filename), as_text=as_text
+        message, _paths.parent(filename), os.path.basename(filename), as_text=as_text
     )
 
 

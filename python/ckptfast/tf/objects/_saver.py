@@ -58,8 +58,11 @@ def save(
             return file_prefix
     if not isinstance(file_prefix, str) or not tf.executing_eagerly():  # to be written later
         return theirs(file_prefix, None, session, options)
-    with _fingerprint.kept_right(file_prefix, _config.options().durability):
-        return theirs(file_prefix, None, session, options)
+    try:
+        with _fingerprint.kept_right(file_prefix, _config.options().durability):
+            return theirs(file_prefix, None, session, options)
+    except OSError as error:
+        raise _errors.combined(error) from error.__cause__
 
 
 def snapshot(saver: Any, file_prefix: Any, options: Any) -> list[list[Row]] | None:
