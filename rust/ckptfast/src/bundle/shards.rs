@@ -17,7 +17,8 @@ use super::sources::{Data, Source};
 use super::strings;
 use crate::crc32c::{self, Digest};
 use crate::error::{Error, Result};
-use crate::io::{self, atomic::TempFile};
+use crate::io;
+use crate::io::atomic::{Durability, TempFile};
 use crate::parallel::{Interrupt, Workers};
 
 /// A huge page, and the bytes per system call. Writes end at multiples of it.
@@ -49,6 +50,7 @@ pub(super) fn write(
     sources: &[Source<'_>],
     layout: &Layout,
     files: &[TempFile],
+    durability: Durability,
     workers: &Workers<'_>,
 ) -> Result<Vec<u32>> {
     let span = span(layout.lengths.iter().sum(), workers.threads);
@@ -72,7 +74,9 @@ pub(super) fn write(
             let crc32c = sink.put(piece, &source.data).map_err(located)?;
             piece.crc32c.store(crc32c, Ordering::Relaxed);
         }
+        let end = sink.start + sink.filled as u64;
         let buffer = sink.finish()?;
+        file.begin_sync(first.offset..end, durability);
         buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
         Ok(())
     })?;

@@ -99,7 +99,7 @@ pub fn write_grouped(
         let layout = arranged(num_shards.min(u32::try_from(sources.len()).unwrap_or(u32::MAX)))?;
 
         let files = create_files(prefix, num_shards, &layout)?;
-        let checksums = shards::write(&sources, &layout, &files, workers)?;
+        let checksums = shards::write(&sources, &layout, &files, options.durability, workers)?;
         let index = TempFile::create(&naming::index_path(prefix))?;
         let entries = entries(&sources, &layout.places, &checksums);
         index.write_at(&index::encode(&index::header(num_shards), entries)?, 0)?;

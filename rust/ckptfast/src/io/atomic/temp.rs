@@ -11,11 +11,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::changes::{flush, is_unsupported, list, remove, step};
@@ -99,6 +101,18 @@ impl TempFile {
             offset += written as u64;
         }
         Ok(())
+    }
+
+    /// Has the system begin to flush what was written to `range`, where a flush will follow. The disk
+    /// then works while the rest is still being written.
+    pub fn begin_sync(&self, range: Range<u64>, durability: Durability) {
+        let length = NonZeroU64::new(range.end.saturating_sub(range.start));
+        if !durability.flushes_files() || length.is_none() {
+            return;
+        }
+        // Linux writes out what it is told is not needed, and keeps in its cache what is not yet
+        // written. A hint: the flush itself tells of errors.
+        let _ = rustix::fs::fadvise(&self.file, range.start, length, Advice::DontNeed);
     }
 
     /// Flushes the content, where `durability` asks for it.
