@@ -397,3 +397,25 @@ def test_a_name_without_a_step_breaks_the_order() -> None:
     assert [_latest.step(name) for name in ("m", "m-7", "m-?????-of-00002")] == [-1, 7, -1]
     assert _latest.step("m-7-?????-of-00002") == 7
     assert _latest.step("m-" + "9" * 30) == -1
+
+
+def test_the_closed_folder_a_state_file_was_copied_from_hides_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(tmp_path / "m-1")
+    state(tmp_path / "checkpoint", "/closed/run/m-1", ["/closed/run/m-0", "/closed/run/m-1"])
+    ask = os.stat
+
+    def refused(path: Any, *arguments: Any, **keywords: Any) -> os.stat_result:
+        if os.fspath(path).startswith("/closed/"):
+            raise PermissionError(13, "Permission denied", path)
+        return ask(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "stat", refused)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ckptfast.latest_checkpoint(tmp_path) == str(tmp_path / "m-1")
+        assert ckptfast.checkpoint_exists("/closed/run/m-1") is False
+    state(tmp_path / "checkpoint", "/closed/run/other-2")
+    with pytest.warns(RuntimeWarning, match="Permission denied"):
+        assert ckptfast.latest_checkpoint(tmp_path) is None

@@ -261,7 +261,7 @@ def _newest(directory: AnyPath, last: str | None) -> str | None:
     if last is None or _remote.is_remote(directory):
         return latest_checkpoint(directory)
     state = get_checkpoint_state(directory)
-    if state is None or _latest.fault(state.model_checkpoint_path) is not None:
+    if state is None or _latest.trouble(state.model_checkpoint_path) is not None:
         return None
     return state.model_checkpoint_path
 

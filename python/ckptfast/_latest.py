@@ -7,6 +7,7 @@ files are all present, and a warning when that is not the one the state file nam
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -58,8 +59,11 @@ def matching(path: str) -> list[str]:
 
 
 def exists(prefix: str) -> bool:
-    """Whether a V2 index or a V1 file (or pattern) of that name exists."""
-    return bool(prefix) and bool(matching(_shards.index_file(prefix)) or matching(prefix))
+    """Whether a V2 index or a V1 file (or pattern) of that name exists, where one may look."""
+    try:
+        return bool(prefix) and bool(matching(_shards.index_file(prefix)) or matching(prefix))
+    except PermissionError:  # the folder of somebody else, whose state file was copied
+        return False
 
 
 def fault(prefix: str) -> str | None:
@@ -79,6 +83,14 @@ def fault(prefix: str) -> str | None:
         if kind is not FileType.V1_TABLE:
             return f"{path} is not a V1 checkpoint but {kind.value}"
     return _v1_fault(prefix, files)
+
+
+def trouble(prefix: str) -> str | None:
+    """The same, where a checkpoint that nobody may look at is one with a fault."""
+    try:
+        return fault(prefix)
+    except PermissionError as error:
+        return str(error)
 
 
 def _bundle_fault(prefix: str, index: str) -> str | None:
@@ -162,30 +174,31 @@ def latest_of_state(state: _state.CheckpointState) -> str | None:
     that it lists, or else of those that lie beside it under the same name with another step.
     """
     named = state.model_checkpoint_path
-    trouble = fault(named)
-    if trouble is None:
+    reason = trouble(named)
+    if reason is None:
         return named
     for prefix in _others(state):
-        if prefix != named and fault(prefix) is None:
-            warn(f"the latest checkpoint {named} is not whole ({trouble}); using {prefix}")
+        if prefix != named and trouble(prefix) is None:
+            warn(f"the latest checkpoint {named} is not whole ({reason}); using {prefix}")
             return prefix
-    warn(f"the latest checkpoint {named} is not whole ({trouble}), and there is no other")
+    warn(f"the latest checkpoint {named} is not whole ({reason}), and there is no other")
     return None
 
 
 def _others(state: _state.CheckpointState) -> Iterator[str]:
     yield from reversed(state.all_model_checkpoint_paths)
     directory, name = os.path.split(state.model_checkpoint_path)
-    yield from newest_first(directory, like=name)
+    with contextlib.suppress(PermissionError):  # `trouble` has said so
+        yield from newest_first(directory, like=name)
 
 
 def latest_of_directory(directory: str) -> str | None:
     """The newest whole checkpoint in a directory, whatever a state file there may say."""
     for prefix in newest_first(directory):
-        trouble = fault(prefix)
-        if trouble is None:
+        reason = fault(prefix)
+        if reason is None:
             return prefix
-        warn(f"skipping the checkpoint {prefix}, which is not whole ({trouble})")
+        warn(f"skipping the checkpoint {prefix}, which is not whole ({reason})")
     return None
 
 

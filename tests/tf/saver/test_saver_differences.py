@@ -177,6 +177,23 @@ def test_a_failed_save_leaves_no_file(
     assert sorted(path.name for path in here.iterdir()) == before
 
 
+def test_a_full_disk_leaves_half_a_meta_graph(
+    FastSaver: Any, session: Any, tf: ModuleType, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = FastSaver()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(tf.errors.ResourceExhaustedError, match=r"m\.meta"):
+            saver.export_meta_graph("new/m.meta")
+    assert list((here / "new").iterdir()) == []
+    saver.export_meta_graph("new/m.meta", as_text=True)
+    assert [path.name for path in (here / "new").iterdir()] == ["m.meta"]
+
+
 def test_defaults_are_configured(FastSaver: Any, session: Any, here: Path) -> None:
     from ckptfast.tf.saver import configure
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context
-from tensorflow.python.framework import error_interpolation, graph_io, meta_graph, ops
+from tensorflow.python.framework import error_interpolation, meta_graph, ops
 
-from ... import _paths
-from . import _savers, _size
+from . import _files, _savers, _size
 
 _SAVERS = tf.compat.v1.GraphKeys.SAVERS
 _EAGER = (
@@ -151,9 +150,7 @@ def _write(message: Any, filename: str, as_text: bool) -> None:
     size = message.ByteSize()
     if size > _size.LIMIT:
         raise _size.too_large(filename, size)
-    graph_io.write_graph(
-        message, _paths.parent(filename), os.path.basename(filename), as_text=as_text
-    )
+    _files.write(message, filename, as_text=as_text)
 
 
 def _write_debug_info(

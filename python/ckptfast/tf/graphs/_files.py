@@ -10,7 +10,11 @@ import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.python.framework import graph_io
+from tensorflow.python.lib.io import file_io
 
+from ... import _paths, _remote
+from ..._files import replacing
+from .._errors import combined
 from . import _size
 
 
@@ -22,10 +26,33 @@ def write_graph(
     As `tf.io.write_graph` does it: folders are made, the file is there whole or not at all, and its
     bytes depend on nothing but the graph. Raises `ValueError` for a graph of 2 GiB or more.
     """
-    directory = os.fspath(logdir)
-    with _size.limited(os.path.join(directory, name)):
-        path: str = graph_io.write_graph(graph_or_graph_def, directory, name, as_text=as_text)
+    path = os.path.join(os.fspath(logdir), name)
+    with _size.limited(path):
+        graph = graph_or_graph_def
+        graph_def = graph.as_graph_def() if isinstance(graph, tf.Graph) else graph
+        write(graph_def, path, as_text=as_text)
     return path
+
+
+def write(message: Any, path: str, *, as_text: bool) -> None:
+    """Write a message as TensorFlow's `write_graph` does, which leaves a file where it fails.
+
+    Raises TensorFlow's errors, which are `OSError`s too where the file is a local one.
+    """
+    directory = _paths.parent(path)
+    if _remote.is_remote(path) or path[:7].lower() == "file://":
+        graph_io.write_graph(message, directory, os.path.basename(path), as_text=as_text)
+        return
+    file_io.recursive_create_dir(directory)
+    if as_text:
+        content = text_format.MessageToString(message).encode()
+    else:
+        content = message.SerializeToString(deterministic=True)
+    try:
+        with replacing(path, durability="none") as file:
+            file.write(content)
+    except OSError as error:
+        raise combined(error) from None
 
 
 def import_graph_def(
