@@ -148,3 +148,72 @@ def test_a_saver_that_names_no_part(graph_def: Any, tmp_path: Path) -> None:
     add(graph_def.node, "assign", "AssignVariableOp", "w", "restore")
     with pytest.raises(ckptfast.DataLossError, match=r"graph\.pb is damaged: '4 what' is no shape"):
         frozen(graph_def, tmp_path)
+
+
+LOOPS = {
+    "itself": [("out", "Relu", "out")],
+    "each other": [("out", "Add", "read", "b"), ("b", "Relu", "c"), ("c", "Neg", "out:0")],
+    "by waiting": [("out", "Add", "read", "b"), ("b", "Relu", "read", "^out")],
+    "past a loop": [
+        ("m", "Merge", "read", "n"),
+        ("n", "NextIteration", "b"),
+        ("b", "Relu", "out"),
+        ("out", "Add", "m", "b"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_nodes_that_wait_for_each_other_are_frozen(
+    graph_def: Any, tmp_path: Path, name: str
+) -> None:
+    for node, op, *inputs in LOOPS[name]:
+        add(graph_def.node, node, op, *inputs)
+    with pytest.raises(
+        ckptfast.DataLossError, match=r"graph\.pb is damaged: nodes wait for each other: .*out"
+    ):
+        frozen(graph_def, tmp_path, "out")
+
+
+def test_a_loop_or_an_order_is_taken_for_a_circle(graph_def: Any, tmp_path: Path) -> None:
+    add(graph_def.node, "out", "Exit", "s")
+    add(graph_def.node, "s", "Switch", "m", "m:1")
+    add(graph_def.node, "m", "Merge", "read", "n")
+    add(graph_def.node, "n", "NextIteration", "s:1")
+    assert len(frozen(graph_def, tmp_path, "out").node) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("read:7", "ReadVariableOp read has 1 output"),
+        ("split:3", "Split split has 3 outputs"),
+        ("call:1", "PartitionedCall call has 1 output"),
+    ],
+)
+def test_an_output_that_there_is_not_is_frozen(
+    graph_def: Any, tmp_path: Path, text: str, problem: str
+) -> None:
+    add(graph_def.node, "split", "Split", "read", "read").attr["num_split"].i = 3
+    function(graph_def, "f", "x").node_def.add(name="c", op="ReadVariableOp", input=["x"])
+    add(graph_def.node, "call", "PartitionedCall", "w", f="f")
+    add(graph_def.node, "out", "Relu", text)
+    with pytest.raises(ckptfast.DataLossError) as raised:
+        frozen(graph_def, tmp_path, "out")
+    assert str(raised.value).endswith(f"graph.pb is damaged: Relu out takes {text}, and {problem}")
+    with pytest.raises(ckptfast.DataLossError) as raised:
+        frozen(graph_def, tmp_path, text)
+    assert str(raised.value).endswith(f"damaged: {text} is asked for, and {problem}")
+
+
+def test_the_numbers_of_outputs_are_not_tensorflows(tf: Any) -> None:
+    from tensorflow.python.framework import op_def_registry
+
+    from ckptfast.freezing import _links
+
+    for name, known in _links.OUTPUTS.items():
+        definition = op_def_registry.get(name)
+        assert definition is not None, name
+        outputs = definition.output_arg
+        many = [arg.number_attr or arg.type_list_attr for arg in outputs]
+        assert (many[0] if len(outputs) == 1 and any(many) else len(outputs)) == known, name

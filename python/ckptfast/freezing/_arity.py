@@ -40,16 +40,17 @@ def check(source: Source) -> None:
     names: set[str] = set()
     for node in graph_def.node:
         if node.name in names:
-            raise _damaged(source, f"two nodes are called {node.name}")
+            raise damaged(source, f"two nodes are called {node.name}")
         names.add(node.name)
     for where, nodes in _bodies(graph_def):
         for node in nodes:
             problem = _problem(node, library)
             if problem:
-                raise _damaged(source, f"{node.op} {node.name}{where}: {problem}")
+                raise damaged(source, f"{node.op} {node.name}{where}: {problem}")
 
 
-def _damaged(source: Source, text: str) -> DataLossError:
+def damaged(source: Source, text: str) -> DataLossError:
+    """The error for a graph that nothing could run."""
     error = DataLossError(f"graph {source.name} is damaged: {text}")
     _located(error, path=source.name)
     return error

@@ -8,7 +8,18 @@ from typing import Any, Literal, NamedTuple
 
 from .. import _dtypes, _moving_averages
 from .._bundle import Reader
-from . import _arity, _constants, _matching, _pieces, _prune, _rewrite, _savers, _source, _wires
+from . import (
+    _arity,
+    _constants,
+    _links,
+    _matching,
+    _pieces,
+    _prune,
+    _rewrite,
+    _savers,
+    _source,
+    _wires,
+)
 from ._matching import Constant, Matcher
 from ._pieces import Pieces
 from ._report import FreezeReport
@@ -21,6 +32,8 @@ class Wanted(NamedTuple):
     """What to freeze: names of nodes, and which of the variables among what they need."""
 
     outputs: list[str]
+    tensors: list[str]
+    """The same as they were given, some with the number of an output."""
     variables: frozenset[str] | None
     exclude: frozenset[str]
     moving_averages: bool
@@ -35,12 +48,13 @@ class Wanted(NamedTuple):
         moving_averages: bool,
     ) -> Wanted:
         """Checked arguments. Raises `TypeError` for one name where several belong."""
-        names = [_wires.node_of(name) for name in listed("outputs", outputs)]
+        tensors = listed("outputs", outputs)
+        names = [_wires.node_of(name) for name in tensors]
         if not names:
             raise ValueError("outputs is empty; name the nodes whose values are wanted")
         only = None if variables is None else frozenset(listed("variables", variables))
         but = frozenset(listed("exclude", () if exclude is None else exclude))
-        return cls(names, only, but, moving_averages)
+        return cls(names, tensors, only, but, moving_averages)
 
     def is_constant(self, name: str) -> bool:
         """Whether the variable `name` becomes a constant."""
@@ -148,10 +162,9 @@ def _prune_nodes(source: Source, wanted: Wanted) -> None:
                 "variables= and exclude= are names of variables"
             )
     kept = _prune.reachable(nodes, wanted.outputs)
-    for name in kept & nodes.keys():
-        for text in nodes[name].input:
-            if _wires.node_of(text) not in nodes:
-                raise ValueError(f"{name} takes {text}, and {_source.missing(source, text)}")
+    _links.check(source, nodes, kept)
+    for text in wanted.tensors:
+        _links.check_output(source, nodes, text)
     del nodes
     _prune.keep_nodes(graph_def, kept)
     _prune.keep_functions(graph_def, _prune.used_functions(graph_def))
