@@ -137,6 +137,19 @@ def test_two_objects_take_the_value_of_one(Checkpoint: Any, tf: ModuleType, tmp_
     assert sorted([a.numpy(), b.numpy()]) == [0.0, 1.0]
 
 
+def test_the_second_name_of_an_object_takes_the_place_of_the_first(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    shared = tf.Variable(1.0)
+    path = Checkpoint(a=shared, b=shared).write(str(tmp_path / "c"))
+    for first, restored in ((tf.Module(), 0.0), (None, 1.0)):
+        b = tf.Variable(0.0)
+        children = {"b": b} if first is None else {"a": first, "b": b}
+        status = Checkpoint(**children).read(path).expect_partial()
+        assert b.numpy() == restored
+        assert verdicts(status) == [first is None, first is None]
+
+
 def test_a_sharding_callback_of_another_kind_is_taken(tf: ModuleType) -> None:
     with pytest.raises(ValueError, match="ShardingCallback"):
         tf.train.CheckpointOptions(experimental_sharding_callback=lambda *_: None)

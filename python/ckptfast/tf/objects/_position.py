@@ -116,14 +116,18 @@ class Position(restore_lib.CheckpointPosition):  # type: ignore[misc]
         with_slots = checkpoint.slot_restorations.keys() | checkpoint.deferred_slot_restorations
         lookup = _lookup(trackable)
         others = False
+        taken: set[int] = set()
         for name, number in zip(names, numbers, strict=True):
-            if number in known:
+            # Of two children that were one object, the first takes its place.
+            if number in known or (taken and number in taken):
                 continue
             key = keys[number]
             obj = lookup(name)
             variable = None if obj is None or key is None else _plain.variable(obj)
             if variable is None or key is None or number in with_slots:
                 others = True
+                if obj is not None:
+                    taken.add(number)
                 continue
             known[number] = _REF(weakref.KeyedRef, obj, bound._remove, number)
             matched.add(number)
