@@ -481,3 +481,77 @@ def test_a_layer_alone_is_a_model_too(tf: ModuleType, keras: ModuleType, tmp_pat
     layer.build((None, 5))
     ckptfast.keras.load_weights(layer, path, root="model/_functional/_operations/1")
     np.testing.assert_array_equal(layer.kernel, source.layers[0].kernel)
+
+
+def convolved(keras: Any, seed: int, *, normalized: bool) -> tuple[Any, Any]:
+    """A model, and what it gives."""
+    random = np.random.default_rng(seed)
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    normal = image
+    if normalized:
+        normalization = layers.Normalization()
+        normalization.adapt(seed + random.random((50, 8, 8, 3), "float32"))
+        normal = normalization(image)
+    deep = layers.SeparableConv2D(4, 2)(layers.DepthwiseConv2D(3)(normal))
+    model = keras.Model(image, layers.DepthwiseConv2D(2)(deep))
+    for layer in model.layers:
+        if "conv" in layer.name:
+            values = [random.random(item.shape, "float32") for item in layer.get_weights()]
+            layer.set_weights(values)
+    return model, np.asarray(model(np.full((2, 8, 8, 3), 7.5, "float32")))
+
+
+@pytest.mark.parametrize("models", ["keras", "tf_keras"], indirect=True)
+def test_factors_of_normalization_are_those_from_before(
+    tf: ModuleType, keras: ModuleType, tf_keras: ModuleType, models: ModuleType, tmp_path: Path
+) -> None:
+    source, expected = convolved(models, 1, normalized=True)
+    path = save(tf, source, tmp_path / "w")
+    for module in (keras, tf_keras):
+        target, before = convolved(module, 2, normalized=True)
+        ckptfast.keras.load_weights(target, path)
+        assert not np.allclose(before, expected)
+        after = np.asarray(target(np.full((2, 8, 8, 3), 7.5, "float32")))
+        np.testing.assert_allclose(after, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("models", ["keras", "tf_keras"], indirect=True)
+def test_depthwise_kernels_are_missed(
+    tf: ModuleType, keras: ModuleType, tf_keras: ModuleType, models: ModuleType, tmp_path: Path
+) -> None:
+    source, expected = convolved(models, 1, normalized=False)
+    names = {getattr(item, "path", item.name).removesuffix(":0"): item for item in source.weights}
+    named = ckptfast.save(tmp_path / "n", {name: names[name].numpy() for name in names})
+    other = tf_keras if models is keras else keras
+    for path, by in ((save(tf, source, tmp_path / "w"), "object"), (named, "renumbered name")):
+        for module in (other, models):
+            for _ in range(2):
+                target, _ = convolved(module, 2, normalized=False)
+            report = ckptfast.keras.load_weights(target, path)
+            assert report.matched_by == by
+            after = np.asarray(target(np.full((2, 8, 8, 3), 7.5, "float32")))
+            np.testing.assert_allclose(after, expected, rtol=1e-4)
+    spelled = {"depthwise_kernel": "kernel", "kernel": "depthwise_kernel"}
+    turned = {
+        name if "separable" in name else "/".join([layer, spelled.get(last, last)]): item.numpy()
+        for name, item in names.items()
+        for layer, _, last in [name.rpartition("/")]
+    }
+    report = ckptfast.keras.load_weights(source, ckptfast.save(tmp_path / "t", turned))
+    assert report.matched_by == "name"
+
+
+def test_a_size_that_only_the_values_have_is_refused(
+    tf: ModuleType, tf_keras: ModuleType, tmp_path: Path
+) -> None:
+    def fitted(scale: float) -> Any:
+        layer = tf_keras.layers.Discretization(num_bins=3)
+        layer.adapt(scale * np.arange(12.0, dtype="float32").reshape(3, 4))
+        return tf_keras.Sequential([tf_keras.Input((4,)), layer])
+
+    source, target = fitted(1.0), fitted(5.0)
+    assert source.weights[0].shape.as_list() == [2, None]
+    ckptfast.keras.load_weights(target, save(tf, source, tmp_path / "w"))
+    numbers = np.arange(12.0, dtype="float32").reshape(3, 4)
+    np.testing.assert_array_equal(target(numbers), source(numbers))

@@ -12,7 +12,7 @@ from typing import Final
 
 from .._names import Names
 from ._structure import Bound
-from ._view import Variable, View
+from ._view import SYNONYMS, Variable, View
 
 Rename = Mapping[str, str] | Callable[[str], str | None] | None
 """Names in the checkpoint by names of variables. What is not in it, or `None`, keeps its name."""
@@ -33,7 +33,7 @@ def exactly(
     several = {}
     for item in variables:
         name = renamed(item.name)
-        keys = names.keys_of(name)
+        keys = names.keys_of(name) or names.keys_of(_synonym(name))
         if len(keys) == 1:
             bound[id(item.object)] = keys[0]
         elif keys:
@@ -71,12 +71,24 @@ def renumbered(view: View, names: Names, renamed: Callable[[str], str]) -> Bound
     bound: Bound = {}
     for item in view.weights:
         rank = ours.of(renamed(item.name))
-        found = by_rank.get(rank, [])
+        other = rank if rank in by_rank else _synonymous(rank)
+        found = by_rank.get(other, [])
         keys = names.keys_of(found[0]) if len(found) == 1 else []
-        if len(keys) != 1 or ours.counts(rank) != theirs.counts(rank):
+        if len(keys) != 1 or ours.counts(rank) != theirs.counts(other):
             return {}
         bound[id(item.object)] = keys[0]
     return bound if len(set(bound.values())) == len(bound) else {}
+
+
+def _synonym(name: str) -> str:
+    """The name with what the other Keras calls its last part."""
+    start, slash, last = name.rpartition("/")
+    return f"{start}{slash}{SYNONYMS.get(last, last)}"
+
+
+def _synonymous(path: Path) -> Path:
+    stem, rank = path[-1]
+    return (*path[:-1], (SYNONYMS.get(stem, stem), rank))
 
 
 class _Ranks:

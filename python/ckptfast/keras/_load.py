@@ -12,7 +12,7 @@ from .._bundle import Reader, open_private, while_replaced
 from .._checkpoint_reader import _reading
 from .._names import By
 from .._paths import AnyPath
-from . import _optimizer, _ways
+from . import _optimizer, _view, _ways
 from ._by_name import Rename
 from ._report import WeightsReport, error_of
 from ._structure import Structure
@@ -127,6 +127,7 @@ def _load(
             with_optimizer=len(variables) > len(view.weights),
         )
     nbytes = _assign(reader, [*fitting, *seeds])
+    _view.finalize(view.model, {id(item.object) for item, _ in fitting})
     return WeightsReport(
         path=reader.prefix,
         matched_by=way.matched_by,

@@ -19,6 +19,11 @@ _LISTS: Final = frozenset({"trainable_variables", "non_trainable_variables"})
 tf_keras and Keras 3; that of `variables` is not."""
 
 
+SYNONYMS: Final = {"depthwise_kernel": "kernel", "kernel": "depthwise_kernel"}
+"""What tf_keras and Keras 3 call the kernel of a depthwise convolution. Both have separable ones,
+too, with a kernel of either name."""
+
+
 class Variable(NamedTuple):
     """A variable of the model or its optimizer.
 
@@ -110,7 +115,24 @@ def member(item: Any, name: str) -> Any:
     if isinstance(item, Mapping):
         return next((value for key, value in item.items() if str(key) == name), None)
     attributes = getattr(item, "__dict__", {})
-    for spelling in (name, f"_{name}", name.lstrip("_")):
+    plain = name.lstrip("_")
+    for spelling in (name, f"_{name}", plain, *_synonyms(plain)):
         if attributes.get(spelling) is not None:
             return attributes[spelling]
     return None
+
+
+def _synonyms(name: str) -> tuple[str, ...]:
+    other = SYNONYMS.get(name)
+    return () if other is None else (other, f"_{other}")
+
+
+def finalize(model: Any, assigned: set[int]) -> None:
+    """Let layers compute what they derive from their variables (`Normalization` its factors).
+
+    `assigned` are the variables that have new values, by `id`. Keras does so after loading, too.
+    """
+    for layer in model._flatten_layers(include_self=True):
+        derives = getattr(layer, "finalize_state", None)
+        if derives is not None and not assigned.isdisjoint(map(id, layer.weights)):
+            derives()

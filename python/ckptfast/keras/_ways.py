@@ -138,6 +138,8 @@ def _mismatch(reader: Reader, item: Variable, key: str) -> Mismatch | None:
     number, shape = reader._signatures[reader._index(key)]
     if _dtypes.name(number) != item.dtype:
         return Mismatch(item.name, item.dtype, _dtypes.name(number), key)
-    if shape != item.shape:
+    if len(shape) != len(item.shape) or any(
+        size not in (None, stored) for size, stored in zip(item.shape, shape, strict=True)
+    ):
         return Mismatch(item.name, str(item.shape), str(shape), key)
     return None
