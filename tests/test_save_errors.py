@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -118,6 +120,55 @@ def test_a_name_that_is_too_long(tmp_path: Path, kept: Any) -> None:
     with pytest.raises(OSError, match=r"(?s)too long"):
         ckptfast.save(tmp_path / ("x" * 300), {"a": A})
     kept()
+
+
+LONGEST = 255 - len(".data-00000-of-00001")
+
+
+@pytest.mark.parametrize("length", [190, 205, 206, 225, LONGEST])
+@pytest.mark.parametrize("letter", ["x", "\N{MUSICAL SYMBOL G CLEF}"])
+def test_a_name_that_tensorflow_can_save(
+    tf: ModuleType, tmp_path: Path, length: int, letter: str
+) -> None:
+    name = (letter * 255).encode()[:length].decode(errors="ignore")
+    prefix = str(tmp_path / name) + "x" * (length - len(name.encode()))
+    tf.train.Checkpoint(v=tf.Variable([1.0])).write(prefix)
+    ckptfast.save(prefix, {"a": A})  # over it, twice: with other names of data files
+    ckptfast.save(prefix, {"a": A})
+    ckptfast.Checkpoint(v=tf.Variable([2.0])).write(prefix)
+    assert tf.train.load_checkpoint(prefix).get_tensor("v/.ATTRIBUTES/VARIABLE_VALUE").tolist() == [
+        2
+    ]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        v = tf.compat.v1.get_variable("v", initializer=[3.0])
+        session.run(v.initializer)
+        saver = ckptfast.Saver()
+        saver.save(session, prefix, write_meta_graph=False)
+        saver.restore(session, prefix)
+    assert tf.train.load_checkpoint(prefix).get_tensor("v").tolist() == [3]
+    names = [name for name in os.listdir(tmp_path) if name != "checkpoint"]
+    assert all(name.startswith(os.path.basename(prefix) + ".") for name in names)
+    assert ckptfast.latest_checkpoint(tmp_path) == prefix
+
+
+def test_a_name_that_tensorflow_cannot_save(tf: ModuleType, tmp_path: Path) -> None:
+    prefix = str(tmp_path / ("x" * (LONGEST + 1)))
+    for write in (tf.train.Checkpoint, ckptfast.Checkpoint):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="File name too long"):
+            write(v=tf.Variable([1.0])).write(prefix)
+    before = os.listdir(tmp_path)
+    with pytest.raises(OSError, match="too long") as raised:
+        ckptfast.save(prefix, {"a": A})
+    assert raised.value.filename == f"{prefix}.data-00000-of-00001"
+    assert os.listdir(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_a_file_of_a_long_name_is_converted(tmp_path: Path, name: str) -> None:
+    given = ckptfast.save(tmp_path / "m", {"a": A})
+    path = tmp_path / ("x" * (255 - len(name)) + name)
+    ckptfast.convert(given, path)
+    assert ckptfast.convert(path, tmp_path / "back").written == ("a",)
 
 
 def test_a_zero_byte_in_the_path(tmp_path: Path, kept: Any) -> None:

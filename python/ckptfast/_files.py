@@ -7,7 +7,10 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Final, Literal
+
+_NAME_MAX: Final = 255
+"""Bytes of the longest name of a file."""
 
 Durability = Literal["full", "rename", "none"]
 
@@ -22,7 +25,7 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
     durable) failed.
     """
     check_durability(durability)
-    temporary = f"{path}.tmp{uuid.uuid4().hex}"
+    temporary = _beside(path)
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -40,6 +43,14 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
         raise
     if durability == "full":
         _sync_directory(os.path.dirname(path) or ".")
+
+
+def _beside(path: str) -> str:
+    """A name for a new file, no longer than a name can be."""
+    folder, name = os.path.split(path)
+    ending = f".tmp{uuid.uuid4().hex}"
+    start = os.fsencode(name)[: _NAME_MAX - len(ending)].decode("utf-8", "ignore")
+    return os.path.join(folder, start + ending)
 
 
 def check_target(path: str) -> None:

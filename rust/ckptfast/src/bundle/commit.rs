@@ -8,6 +8,7 @@
 //! Writers of one prefix take turns (`turn`) from the last look at the live index to that removal.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::entry::Header;
@@ -79,8 +80,19 @@ pub(super) fn sweep(prefix: &Path) {
     let stem = naming::stem(prefix);
     let index = naming::index_path(&stem);
     atomic::sweep(&naming::directory(prefix), |target| {
-        target == index || naming::parse_data_name(target).is_some_and(|(of, _, _)| of == stem)
+        target == index
+            || naming::parse_data_name(target).is_some_and(|(of, _, _)| of == stem)
+            || may_be_cut(target.as_os_str().as_bytes(), stem.as_os_str().as_bytes())
     });
+}
+
+/// Whether a name may be what is left of one of the files' that begin with `stem`.
+fn may_be_cut(name: &[u8], stem: &[u8]) -> bool {
+    let begins = |rest: &[u8]| {
+        rest.starts_with(b".data-") || b".data-".starts_with(rest) || b".index".starts_with(rest)
+    };
+    name.len() >= atomic::SHORTEST_CUT
+        && (stem.starts_with(name) || name.strip_prefix(stem).is_some_and(begins))
 }
 
 /// Waits until no other writer of ours commits in the directory of `prefix`.
@@ -131,6 +143,30 @@ pub(super) fn remove_replaced(prefix: &Path, live: Live, num_shards: u32) {
     for (shard, of) in data_names(prefix).unwrap_or_default() {
         if of == replaced {
             let _ = atomic::remove(&naming::data_path(prefix, shard, of));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_long_name_is_found_and_nothing_else() {
+        let stem = |length: usize| "n".repeat(length).into_bytes();
+        let of = |length: usize, rest: &str| [&stem(length), rest.as_bytes()].concat();
+        assert!(may_be_cut(&stem(225), &stem(235)));
+        for name in [of(225, ""), of(220, ".data"), of(219, ".index"), of(210, ".data-00000-of-")] {
+            let own = name.iter().take_while(|&&byte| byte == b'n').count();
+            assert!(may_be_cut(&name, &stem(own)));
+        }
+        for (name, own) in [
+            (of(210, ".index"), 210),
+            (of(225, ""), 224),
+            (of(220, ".meta"), 220),
+            (of(220, "other"), 220),
+        ] {
+            assert!(!may_be_cut(&name, &stem(own)));
         }
     }
 }

@@ -18,5 +18,5 @@ pub use changes::{
     Undo, create_directories, list, place, remove, remove_directory, sync_directory, sync_file,
 };
 pub use durability::Durability;
-pub use temp::{TempFile, sweep};
+pub use temp::{SHORTEST_CUT, TempFile, sweep};
 pub use turn::Turn;

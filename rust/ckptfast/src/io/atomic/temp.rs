@@ -1,8 +1,8 @@
 //! Temporary files: written beside their target, renamed onto it, swept when their writer died.
 //!
 //! A name is that of the target and `.ckptfast-HOST-RANDOM.tmp`, with a hash of the host's name: no
-//! longer than what TensorFlow appends (`.tempstate` and up to 20 digits), so that a name that is
-//! near the file system's limit works for both. The file is locked (`flock`) while its writer
+//! longer than what TensorFlow appends (`.tempstate` and up to 20 digits). Where the whole would be
+//! longer than a name can be, the target's name is cut. The file is locked (`flock`) while its writer
 //! lives, and the lock goes with the process, however it ends: a temporary file of this host whose
 //! lock is free is nobody's. Other hosts are left alone, because locks may not reach across a
 //! network file system.
@@ -27,6 +27,13 @@ use crate::error::{Error, Result};
 
 const MARK: &[u8] = b".ckptfast-";
 const END: &[u8] = b".tmp";
+
+/// Bytes of the longest name of a file.
+const NAME_MAX: usize = 255;
+/// Bytes that a temporary name has after the target's.
+const ADDED: usize = 30;
+/// A target's name in that of a temporary file may be cut if it is this long, and never if not.
+pub const SHORTEST_CUT: usize = NAME_MAX - ADDED - 3;
 
 /// Some systems refuse single writes of 2 GiB and more.
 const MAX_TRANSFER: usize = (1 << 30) - 4096;
@@ -185,9 +192,17 @@ fn is_linked(file: &fs::File) -> io::Result<bool> {
 
 fn temp_path(target: &Path) -> PathBuf {
     let random = RandomState::new().build_hasher().finish() >> 36;
-    let mut name = OsString::from(target);
-    name.push(format!(".ckptfast-{:08x}-{random:07x}.tmp", host()));
-    PathBuf::from(name)
+    let mut name = cut(target.file_name().unwrap_or_default().as_bytes()).to_vec();
+    name.extend(format!(".ckptfast-{:08x}-{random:07x}.tmp", host()).into_bytes());
+    target.with_file_name(OsString::from_vec(name))
+}
+
+/// As much of a name as leaves room for what is added, and no part of a character of UTF-8.
+fn cut(name: &[u8]) -> &[u8] {
+    let is_inside = |at: &usize| name.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let mut ends = (SHORTEST_CUT..=NAME_MAX - ADDED).rev();
+    let end = ends.find(|end| !is_inside(end)).unwrap_or(NAME_MAX - ADDED);
+    name.get(..end).unwrap_or(name)
 }
 
 /// The target's name and the host behind the name of a temporary file.
@@ -270,6 +285,23 @@ mod tests {
     fn names_grow_no_longer_than_tensorflows() {
         let grown = temp_path(Path::new("m.data-00000-of-00001")).as_os_str().len();
         assert!(grown - "m.data-00000-of-00001".len() <= ".tempstate12345678901234567890".len());
+    }
+
+    #[test]
+    fn a_name_near_the_limit_is_cut_between_characters() {
+        for (target, kept) in [
+            ("n".repeat(225), 225),
+            ("n".repeat(255), 225),
+            ("\u{fc}".repeat(120), 224),
+            ("\u{1d11e}".repeat(60), 224),
+        ] {
+            let path = temp_path(&Path::new("d").join(&target));
+            assert_eq!(path.parent(), Some(Path::new("d")));
+            let name = path.file_name().unwrap().to_owned();
+            assert_eq!(name.len(), kept + ADDED);
+            let parsed = parse_temp_name(&name).unwrap().0;
+            assert_eq!(parsed.to_str(), target.get(..kept));
+        }
     }
 
     #[test]
