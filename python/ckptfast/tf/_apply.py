@@ -74,11 +74,18 @@ def _assign_planned(session: Any, reader: Reader, matches: Sequence[Match], *, v
 
 
 def assign(
-    session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool, local: bool
+    session: Any,
+    reader: Reader,
+    matches: Sequence[Match],
+    *,
+    verify: bool,
+    local: bool,
+    reshape: bool = False,
 ) -> int:
     """Assign values by feeds, and by TensorFlow's operations those that cannot be fed.
 
-    `local`: the session is one of this process. Returns the number of bytes.
+    `local`: the session is one of this process. `reshape`: tensors get the shapes of their
+    variables, which are known. Returns the number of bytes.
     """
     opaque = [match for match in matches if _values.has_variant(match)]
     fed = [match for match in matches if not _values.has_variant(match)]
@@ -86,7 +93,9 @@ def assign(
         _tensorflow_ops.prepare(session.graph, opaque)
         if verify:
             _values.verify(reader, [source for match in opaque for source in match.sources])
-    total = _assign.assign(session, reader, fed, verify=verify, local=local) if fed else 0
+    total = 0
+    if fed:
+        total = _assign.assign(session, reader, fed, verify=verify, local=local, reshape=reshape)
     if opaque:
         total += _tensorflow_ops.restore(session, reader, opaque, "variant tensor")
     return total

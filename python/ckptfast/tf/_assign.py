@@ -32,9 +32,17 @@ class _Job(NamedTuple):
 
 
 def assign(
-    session: Any, reader: Reader, matches: Sequence[Match], *, verify: bool, local: bool = True
+    session: Any,
+    reader: Reader,
+    matches: Sequence[Match],
+    *,
+    verify: bool,
+    local: bool = True,
+    reshape: bool = False,
 ) -> int:
     """Assign every match; returns the number of bytes.
+
+    With `reshape`, tensors of as many elements as their variable get its shape, which is known.
 
     Every assignment that is needed is found, and with `verify` every byte is checked, before the
     first one runs. To a session that is not `local` the values travel as messages.
@@ -54,9 +62,9 @@ def assign(
         kept, copied = kept + copied, []
     elif verify:
         _values.verify(reader, [source for job in copied for source in job.match.sources])
-    total = _run(session, kept, _read(reader, kept, verify=verify))
+    total = _run(session, kept, _read(reader, kept, verify=verify), reshape=reshape)
     for batch, values in _batches(reader, copied):
-        total += _run(session, batch, values)
+        total += _run(session, batch, values, reshape=reshape)
         del values  # before the next ones are read
     return total
 
@@ -115,7 +123,9 @@ def _groups(jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
         yield group
 
 
-def _run(session: Any, jobs: Sequence[_Job], values: Sequence[Value]) -> int:
+def _run(
+    session: Any, jobs: Sequence[_Job], values: Sequence[Value], *, reshape: bool = False
+) -> int:
     """Run the assignments, those that share a tensor to feed one after the other."""
     rounds: list[tuple[list[Any], list[_session.Feed]]] = []
     used: dict[int, int] = {}
@@ -131,7 +141,8 @@ def _run(session: Any, jobs: Sequence[_Job], values: Sequence[Value]) -> int:
             value = next(arrays)
             total += value.nbytes
             used[id(tensor)] = number + 1
-            feeds.append((tensor, _session.feedable(part.dtype, value.array)))
+            array = _session.feedable(part.dtype, value.array)
+            feeds.append((tensor, array.reshape(part.shape) if reshape else array))
     for ops, feeds in rounds:
         _session.run(session, ops, feeds)
     return total

@@ -98,9 +98,15 @@ def test_types(Saver: Any, v1: Any, tf: ModuleType, here: Path, name: str, resou
     assert found.tobytes() == value.tobytes()
 
 
-def test_scalars_and_empty_tensors(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+@pytest.mark.parametrize("resource", [True, False])
+def test_scalars_and_empty_tensors(
+    Saver: Any, v1: Any, tf: ModuleType, here: Path, resource: bool
+) -> None:
     values = {"a": 1.5, "b": numpy.zeros((0, 3), numpy.float32), "c": b"x\0", "d": numpy.int64(7)}
-    variables = {name: v1.get_variable(name, initializer=value) for name, value in values.items()}
+    variables = {
+        name: v1.get_variable(name, initializer=value, use_resource=resource)
+        for name, value in values.items()
+    }
     saver = Saver()
     with v1.Session() as session:
         session.run(v1.global_variables_initializer())

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pytest
 
 BOTH = pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
@@ -268,3 +269,27 @@ def test_a_save_over_what_is_being_restored_ends_in_an_error(
         saver.restore(session, "./m")
         assert session.run(a).tolist() == [3.0, 4.0]
     assert calls == [0, 1]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_reshaping_needs_nodes_that_a_finalized_graph_lacks(
+    Saver: Any, v1: Any, here: Path, known: bool
+) -> None:
+    a = v1.get_variable("a", initializer=numpy.arange(6.0).reshape(2, 3))
+    with v1.Session() as session:
+        session.run(a.initializer)
+        prefix = Saver().save(session, "./m", write_meta_graph=False)
+    with v1.Graph().as_default() as graph:
+        start = v1.zeros([6], v1.float64)
+        if not known:
+            start = v1.placeholder_with_default(start, [None])
+        a = v1.get_variable("a", initializer=start, use_resource=False, validate_shape=known)
+        b = v1.get_variable("b", [3], v1.float64)
+        saver, other = Saver([a], reshape=True), Saver({"a": b}, reshape=True)
+        graph.finalize()
+        with v1.Session() as session:
+            session.run([a.initializer, b.initializer])
+            saver.restore(session, prefix)
+            assert session.run(a).tolist() == [0, 1, 2, 3, 4, 5]
+            with pytest.raises(v1.errors.InvalidArgumentError, match=r"6 values.* shape has 3"):
+                other.restore(session, prefix)

@@ -67,16 +67,18 @@ def restore(
             snapshots.slots.assign(session, snapshots.layout, devices, arrays)
             return
     matches = _matches(reader, targets, options, reshape=reshape)
+    if reshape:
+        _check_sizes(reader, matches)
     in_slots = {id(targets[at].sink): number for number, at in enumerate(fast)}
     quick = [match for match in matches if id(match.target.sink) in in_slots]
     others = [match for match in matches if id(match.target.sink) not in in_slots]
     arrays = [None] * len(quick)
     for match, array in zip(quick, _arrays.read(reader, quick, verify=options.verify), strict=True):
         at = in_slots[id(match.target.sink)]
-        arrays[at] = _reshaped(reader, match, array) if reshape else array
+        arrays[at] = array.reshape(match.target.parts[0].shape) if reshape else array
     # The others first: their bytes are checked before anything is assigned.
     is_local = not _session.is_remote(session)
-    _apply.assign(session, reader, others, verify=options.verify, local=is_local)
+    _apply.assign(session, reader, others, verify=options.verify, local=is_local, reshape=reshape)
     if quick and snapshots.slots is not None:
         snapshots.slots.assign(session, snapshots.layout, devices, arrays)
 
@@ -153,20 +155,26 @@ def _maps_objects(reader: Reader, plan: Plan) -> bool:
     )
 
 
-def _reshaped(reader: Reader, match: Match, array: Any) -> Any:
-    part = match.target.parts[0]
-    shape = tuple(size or 0 for size in part.shape or ())
-    if array.size != math.prod(shape):
-        raise _messages.reshape_error(reader, part.name, array.size, math.prod(shape))
-    return array.reshape(shape)
+def _check_sizes(reader: Reader, matches: Sequence[Match]) -> None:
+    """Raise TensorFlow's error for a tensor that has more or fewer elements than its variable."""
+    signatures = reader._signatures
+    for match in matches:
+        (part,), (source,) = match.target.parts, match.sources
+        _, shape = signatures[reader._index(source.key)]
+        if source.box is not None:
+            shape = source.box.length
+        stored, wanted = math.prod(shape), math.prod(size or 0 for size in part.shape or ())
+        if stored != wanted:
+            raise _messages.reshape_error(reader, part.name, stored, wanted)
 
 
-def can_reshape(targets: Sequence[Target], fast: Sequence[int]) -> bool:
+def can_reshape(targets: Sequence[Target]) -> bool:
     """Whether every shape is known here; otherwise TensorFlow finds it out while it restores."""
-    quick = set(fast)
     return all(
-        at in quick and target.parts[0].shape is not None and None not in target.parts[0].shape
-        for at, target in enumerate(targets)
+        isinstance(target.sink, tf.Tensor)
+        and target.parts[0].shape is not None
+        and None not in target.parts[0].shape
+        for target in targets
     )
 
 

@@ -181,7 +181,10 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             self._listed = dict(self._var_list) if is_mapping else list(self._var_list)
             if self._sharded:
                 _wanted.by_device(targets)  # complains as TensorFlow does
-            self._take_targets(tf.compat.v1.get_default_graph(), targets)
+            graph = tf.compat.v1.get_default_graph()
+            self._take_targets(graph, targets)
+            if self._reshape and not _restore.can_reshape(targets) and not graph.finalized:
+                self._definition = _standard.build(self)  # a later restore needs its nodes
         limits = _limits_of(self)  # complains of wrong types as TensorFlow's constructor does
         self._next_checkpoint_time = time.time() + limits.keep_checkpoint_every_n_hours * 3600
 
@@ -442,10 +445,8 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             if self._definition is not None or not self._target_graph.finalized:
                 return "remote session"
             _stats.count_fallback("remote session, finalized graph")  # values travel as messages
-        if not saving and self._reshape:
-            fast, _ = self._snapshots.in_slots(session)
-            if not _restore.can_reshape(self._snapshots.targets, fast):
-                return "reshape"
+        if not saving and self._reshape and not _restore.can_reshape(self._snapshots.targets):
+            return "reshape"
         return None
 
     def _adopt(self, graph: Any) -> bool:

@@ -184,7 +184,8 @@ class _Others:
 
     def _keep(self, values: Sequence[Any]) -> list[Any]:
         return [
-            value.copy() if reference else value
+            # A scalar string is `bytes`, not an array.
+            value.copy() if reference and not isinstance(value, bytes) else value
             for value, reference in zip(values, self._references, strict=True)
         ]
 
