@@ -67,7 +67,9 @@ pub(super) fn write(
         };
         let file = files.get(first.shard).ok_or_else(|| Error::invalid("no such data file"))?;
         let buffer = buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut sink = Sink::new(file, buffer.unwrap_or_default(), workers.interrupt);
+        // Memory that the system gives zeroed costs nothing until it is used: most saves are small.
+        let buffer = buffer.unwrap_or_else(|| vec![0; BUFFER + SLACK]);
+        let mut sink = Sink::new(file, buffer, workers.interrupt);
         for piece in *job {
             let Some(source) = sources.get(piece.source) else { continue };
             let located = |error: Error| error.with_key(&source.name);
@@ -150,8 +152,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(file: &'a TempFile, mut buffer: Vec<u8>, interrupt: &'a Interrupt) -> Self {
-        buffer.resize(BUFFER + SLACK, 0);
+    fn new(file: &'a TempFile, buffer: Vec<u8>, interrupt: &'a Interrupt) -> Self {
         Self { file, interrupt, buffer, start: 0, filled: 0, limit: 0 }
     }
 
