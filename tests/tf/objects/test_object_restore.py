@@ -299,6 +299,38 @@ def test_deferred_values_survive_a_save_over_the_checkpoint(tf: ModuleType, tmp_
     assert late.v.numpy().tolist() == np.arange(1000.0).tolist()
 
 
+def test_a_save_in_between_fails_a_restore(
+    tf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ckptfast.tf.objects import _source
+
+    root = tf.Module()
+    root.a, root.b = tf.Variable(np.zeros(9000)), tf.Variable(np.zeros(9000))
+    names = {"a/.ATTRIBUTES/VARIABLE_VALUE": root.a, "b/.ATTRIBUTES/VARIABLE_VALUE": root.b}
+    policy = tf.train.experimental.MaxShardSizePolicy(50_000)  # files that are opened one by one
+    options = tf.train.CheckpointOptions(experimental_sharding_callback=policy)
+    checkpoint = checkpoint_class("ckptfast")(root)
+    prefix = checkpoint.write(str(tmp_path / "c"), options=options)
+    whole, saves = _source.Source.tensors, []
+
+    def tensors(self: Any, *arguments: Any) -> Any:
+        if len(saves) < 3:
+            saves.append(1)
+            for item in names.values():
+                item.assign(np.full(9000, len(saves)))
+            checkpoint.write(prefix, options=options)
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(_source.Source, "tensors", tensors)
+    other = tf.Module()
+    other.a, other.b = tf.Variable(np.ones(9000)), tf.Variable(np.ones(9000))
+    checkpoint_class("ckptfast")(other).read(prefix).assert_consumed()
+    assert {*other.a.numpy(), *other.b.numpy()} == {3.0}
+    saves.clear()
+    found = ckptfast.load_tensors(prefix, list(names))
+    assert {*found[next(iter(names))].numpy()} == {3.0}
+
+
 def test_saving_over_the_file_that_variables_lie_in(tf: ModuleType, tmp_path: Path) -> None:
     Checkpoint = checkpoint_class("ckptfast")
     v = tf.Variable(np.arange(100_000.0))

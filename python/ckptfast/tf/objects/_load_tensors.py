@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from ... import _arguments
+from ..._bundle import while_replaced
 from ..._checkpoint_reader import _reading
 from ..._load import _select
 from ..._paths import AnyPath
@@ -45,11 +46,25 @@ def load_tensors(
     """
     if _arguments.number("max_inflight_bytes", max_inflight_bytes) < 1:
         raise ValueError(f"max_inflight_bytes is at least 1, not {max_inflight_bytes}")
-    source = Source(path)
+    wanted = device if callable(device) else lambda _: device
+
+    def read() -> dict[str, Any]:
+        source = Source(path)
+        with source.held():
+            return _from(source, names, wanted, max_inflight_bytes)
+
+    return while_replaced(read)
+
+
+def _from(
+    source: Source,
+    names: str | Iterable[str] | None,
+    wanted: Callable[[str], Device],
+    max_inflight_bytes: int,
+) -> dict[str, Any]:
     reader = source._reader
     with _reading():
         chosen = list(reader) if names is None else _select(reader, _listed(names))
-    wanted = device if callable(device) else lambda _: device
     devices = {name: _device_name(wanted(name)) for name in chosen}
     _check(devices.values())
     here = [name for name in chosen if devices[name].strip("/") in _HOST]

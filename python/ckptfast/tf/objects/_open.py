@@ -54,9 +54,9 @@ class OpenReader:
                 self._holders -= 1
 
     def _note(self) -> None:
-        there = [item for item in (ref() for ref in _recent) if item not in (None, self)]
-        there.append(self)
+        alive = [item for ref in _recent if (item := ref()) is not None]
+        there = [*(item for item in alive if item is not self), self]
         for item in there[:-_MOST]:
-            if item is not None and not item._holders:
-                item._reader = None  # whoever is reading with it keeps it until then
-        _recent[:] = [weakref.ref(item) for item in there if item is not None and item._reader]
+            if not item._holders:
+                item._reader = None
+        _recent[:] = [weakref.ref(item) for item in there if item._reader is not None]

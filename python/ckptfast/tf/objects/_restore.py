@@ -10,6 +10,7 @@ from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
 from tensorflow.python.checkpoint import checkpoint_options, util
 
 from ... import _object_graph
+from ..._bundle import is_replaced, while_replaced
 from ..._object_graph import KEY, Values
 from ...errors import DataLossError, _located
 from . import _source
@@ -24,16 +25,39 @@ class ObjectGraphError(DecodeError, DataLossError):  # type: ignore[misc]
 
 
 def restore(view: Any, path: str, options: Any) -> Any:
-    """What `TrackableSaver.restore` does in eager mode; returns TensorFlow's status objects."""
+    """What `TrackableSaver.restore` does in eager mode; returns TensorFlow's status objects.
+
+    Starts over where a save replaces the checkpoint before all of it was read.
+    """
     options = options or checkpoint_options.CheckpointOptions()
     _source.refuse_directory(path)
+    return while_replaced(lambda: _restore(view, path, options))
+
+
+def _restore(view: Any, path: str, options: Any) -> Any:
     source = Source(path)
+    with source.held():
+        return _from(source, view, path, options)
+
+
+def _from(source: Source, view: Any, path: str, options: Any) -> Any:
     if source.signature(KEY) is None:
         return _by_name(view, path, source)
     message, values = _object_graph_of(source)
     checkpoint = Coordinator(source, message, values, path, view, options)
+    try:
+        _walk(view, checkpoint, source)
+    except OSError as error:
+        if is_replaced(error):
+            checkpoint.expect_partial = True  # no warning of what another attempt restores
+        raise
+    return Status(checkpoint, graph_view=view, feed_dict=None, options=options)
+
+
+def _walk(view: Any, checkpoint: Coordinator, source: Source) -> None:
+    """Restore what there is, and leave the rest to objects that are made later."""
     Position(checkpoint, 0).restore(view.root, source)
-    names, numbers = values.children[0]
+    names, numbers = checkpoint.values.children[0]
     # TensorFlow takes the first of two children with one name.
     children = dict(zip(names[::-1], numbers[::-1], strict=True))
     for reference in view.attached_dependencies or ():
@@ -45,7 +69,6 @@ def restore(view: Any, path: str, options: Any) -> Any:
             and number not in checkpoint.object_by_proto_id
         ):
             Position(checkpoint, number).restore(reference.ref, source)
-    return Status(checkpoint, graph_view=view, feed_dict=None, options=options)
 
 
 def _object_graph_of(source: Source) -> tuple[Any, Values]:
