@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _arguments, _dtypes, _files, _paths, _patterns, _remote, _threads, _writer
 from .._bundle import while_replaced
@@ -14,7 +14,7 @@ from .._files import Durability
 from .._names import By
 from . import _formats, _plan, _sources, _tensors
 from ._cast import Casts
-from ._formats import FormatName
+from ._formats import FileFormat, FormatName
 from ._plan import Plan, Wanted
 from ._report import ConvertReport
 
@@ -80,14 +80,7 @@ def convert(
     begin = time.perf_counter()
     _arguments.flag("verify", verify)
     _arguments.flag("moving_averages", moving_averages)
-    _threads.resolve(threads)
-    _files.check_durability(durability)
-    target = os.fsdecode(output) if _remote.is_remote(output) else _paths.local(output)
-    kind = _formats.choose(target, format)
-    if kind is not None:
-        _files.check_target(_paths.local(output))
-        if shards is not None or align is not None:
-            raise ValueError(f"shards and align are of bundles; {target} is a {kind.name} file")
+    target = _output(output, format, shards, align, durability, threads)
     wanted = Wanted(
         include=include,
         exclude=exclude,
@@ -95,25 +88,18 @@ def convert(
         moving_averages=moving_averages,
         by=by,
         casts=Casts(dtype),
-        is_bundle=kind is None,
+        is_bundle=target.kind is None,
     )
-    options = {"shards": shards, "align": 64 if align is None else align, "threads": threads}
 
     def run() -> ConvertReport:
         with contextlib.closing(
             _sources.open_source(path, verify=verify, threads=threads)
         ) as source:
             plan = _plan.plan(source, wanted)
-            if kind is None:
-                nbytes = _write_bundle(plan, target, durability=durability, **options)
-            else:
-                _formats.check(kind, target, plan.tensors, plan.origins)
-                with _files.replacing(target, durability=durability) as file:
-                    kind.write(file, plan.tensors, plan.batches, threads)
-                nbytes = sum(_tensors.nbytes(tensor) for tensor in plan.tensors.values())
+            nbytes = target.write(plan)
             return ConvertReport(
-                path=target,
-                format="bundle" if kind is None else kind.name,
+                path=target.path,
+                format="bundle" if target.kind is None else target.kind.name,
                 source=source.path,
                 written=tuple(plan.tensors),
                 nbytes=nbytes,
@@ -127,15 +113,61 @@ def convert(
     return while_replaced(run)
 
 
-def _write_bundle(plan: Plan, target: str, **options: Any) -> int:
-    """Save everything at once; the size of the values in bytes."""
-    values = plan.values(list(plan.tensors))
-    tensors = {
-        name: _writer.Tensor(value, _dtypes.name(plan.tensors[name].number))
-        for name, value in values
-    }
-    _writer.save(target, tensors, **options)
-    return sum(_size(value) for _, value in values)
+class _Output(NamedTuple):
+    """Where the tensors go; `kind` is `None` for a bundle."""
+
+    path: str
+    kind: FileFormat | None
+    shards: int | None
+    align: int
+    durability: Durability
+    threads: int | None
+
+    def write(self, plan: Plan) -> int:
+        """Write everything that is planned; the size of the values in bytes."""
+        if self.kind is None:
+            return self._write_bundle(plan)
+        _formats.check(self.kind, self.path, plan.tensors, plan.origins)
+        with _files.replacing(self.path, durability=self.durability) as file:
+            self.kind.write(file, plan.tensors, plan.batches, self.threads)
+        return sum(_tensors.nbytes(tensor) for tensor in plan.tensors.values())
+
+    def _write_bundle(self, plan: Plan) -> int:
+        """Save everything at once."""
+        values = plan.values(list(plan.tensors))
+        tensors = {
+            name: _writer.Tensor(value, _dtypes.name(plan.tensors[name].number))
+            for name, value in values
+        }
+        _writer.save(
+            self.path,
+            tensors,
+            shards=self.shards,
+            align=self.align,
+            durability=self.durability,
+            threads=self.threads,
+        )
+        return sum(_size(value) for _, value in values)
+
+
+def _output(
+    path: _paths.AnyPath,
+    format: FormatName | None,
+    shards: int | None,
+    align: int | None,
+    durability: Durability,
+    threads: int | None,
+) -> _Output:
+    """Checked arguments. Raises as `convert` does before it reads anything."""
+    _threads.resolve(threads)
+    _files.check_durability(durability)
+    target = os.fsdecode(path) if _remote.is_remote(path) else _paths.local(path)
+    kind = _formats.choose(target, format)
+    if kind is not None:
+        _files.check_target(_paths.local(path))
+        if shards is not None or align is not None:
+            raise ValueError(f"shards and align are of bundles; {target} is a {kind.name} file")
+    return _Output(target, kind, shards, 64 if align is None else align, durability, threads)
 
 
 def _size(value: Any) -> int:

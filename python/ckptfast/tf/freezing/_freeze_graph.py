@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.tools import freeze_graph as tools
@@ -64,23 +64,18 @@ def freeze_graph(
             saved_model_tags,
             checkpoint_version,
         )
-    graph_def, meta_graph = None, None
-    if input_saved_model_dir:
-        meta = saved_model_utils.get_meta_graph_def(input_saved_model_dir, saved_model_tags)
-        graph_def = meta.graph_def
-    elif input_graph:
-        graph_def = tools._parse_input_graph_proto(input_graph, input_binary)
-    if input_meta_graph:
-        meta_graph = tools._parse_input_meta_graph_proto(input_meta_graph, input_binary)
-    saver_def = tools._parse_input_saver_proto(input_saver, input_binary) if input_saver else None
+    given = _given(
+        input_graph,
+        input_meta_graph,
+        input_saver,
+        (input_saved_model_dir, saved_model_tags),
+        is_binary=input_binary,
+    )
     if not input_saved_model_dir and not checkpoint_exists(input_checkpoint or ""):
         raise ValueError(f"Input checkpoint '{input_checkpoint}' doesn't exist!")
     if not output_node_names:
         raise ValueError("You need to supply the name of a node to --output_node_names.")
-    if meta_graph is None:
-        meta_graph = meta if input_saved_model_dir else _bare(graph_def, saver_def)
-    elif saver_def is not None:
-        meta_graph.saver_def.CopyFrom(saver_def)
+    meta_graph = given.joined()
     if clear_devices:
         for node in meta_graph.graph_def.node:
             node.device = ""
@@ -93,6 +88,53 @@ def freeze_graph(
         return while_replaced(lambda: _frozen(meta_graph, folder, path, wanted, output_graph))
     except (CheckpointError, OSError) as error:
         raise combined(error) from None
+
+
+class _Given(NamedTuple):
+    """The messages in the files that were named."""
+
+    graph_def: Any
+    meta_graph: Any
+    saver_def: Any
+
+    def joined(self) -> Any:
+        """All of it as one meta graph. Raises `ValueError` for a graph without variables."""
+        graph_def, meta_graph, saver_def = self
+        if meta_graph is None:
+            if graph_def is None:
+                raise ValueError("there is no graph: pass input_graph, or input_meta_graph")
+            if saver_def is None and not any(map(_is_variable, graph_def.node)):
+                raise ValueError(
+                    "No variables were found in this model. It is likely the model was frozen "
+                    "previously. You cannot freeze a graph twice."
+                )
+            meta_graph = tf.compat.v1.MetaGraphDef(graph_def=graph_def)
+        if saver_def is not None:
+            meta_graph.saver_def.CopyFrom(saver_def)
+        return meta_graph
+
+
+def _is_variable(node: Any) -> bool:
+    return bool(node.op.startswith("Variable") or node.op.endswith("VariableOp"))
+
+
+def _given(
+    graph: str | None,
+    meta_graph: bool | str | None,
+    saver: str,
+    saved_model: tuple[str | None, str],
+    *,
+    is_binary: bool,
+) -> _Given:
+    """Read the files. A meta graph beats a SavedModel (folder and tags), which beats a graph."""
+    saver_def = tools._parse_input_saver_proto(saver, is_binary) if saver else None
+    if meta_graph:
+        found = tools._parse_input_meta_graph_proto(meta_graph, is_binary)
+        return _Given(None, found, saver_def)
+    if saved_model[0]:  # which says itself how it is restored
+        return _Given(None, saved_model_utils.get_meta_graph_def(*saved_model), None)
+    graph_def = tools._parse_input_graph_proto(graph, is_binary) if graph else None
+    return _Given(graph_def, None, saver_def)
 
 
 def _wanted(graph_def: Any, outputs: str, whitelist: str, denylist: str) -> _prepare.Wanted:
@@ -125,23 +167,6 @@ def _frozen(
         elif output:
             frozen.pieces.write(reader, _paths.local(output), durability="full")
     return tf.compat.v1.GraphDef.FromString(content)
-
-
-def _bare(graph_def: Any, saver_def: Any) -> Any:
-    """A graph alone as a meta graph. Raises `ValueError` where it has no variables."""
-    if graph_def is None:
-        raise ValueError("there is no graph: pass input_graph, or input_meta_graph")
-    if saver_def is None and not any(
-        node.op.startswith("Variable") or node.op.endswith("VariableOp") for node in graph_def.node
-    ):
-        raise ValueError(
-            "No variables were found in this model. It is likely the model was frozen previously. "
-            "You cannot freeze a graph twice."
-        )
-    meta_graph = tf.compat.v1.MetaGraphDef(graph_def=graph_def)
-    if saver_def is not None:
-        meta_graph.saver_def.CopyFrom(saver_def)
-    return meta_graph
 
 
 def _split(names: str) -> list[str]:
