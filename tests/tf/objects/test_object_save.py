@@ -158,6 +158,33 @@ def test_a_sharding_policy_cuts_large_tensors(tf: ModuleType, tmp_path: Path) ->
     assert infos[0][0] > 2
 
 
+def test_a_sharding_policy_forgets_what_has_no_elements(tf: ModuleType, tmp_path: Path) -> None:
+    root = tf.Module()
+    root.big, root.empty = tf.Variable(np.ones((40, 40))), tf.Variable(np.zeros((0, 3)))
+    policy = tf.train.experimental.MaxShardSizePolicy(max_shard_size=6000)
+    options = tf.train.CheckpointOptions(experimental_sharding_callback=policy)
+    prefix = checkpoint_class("ckptfast")(root).write(str(tmp_path / "c"), options=options)
+    for reading in WRITERS:
+        checkpoint_class(reading)(root).read(prefix).assert_consumed()
+
+
+def test_a_sharding_callback_without_shards_makes_an_empty_checkpoint(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    class Nothing(tf.train.experimental.ShardingCallback):  # type: ignore[misc]
+        @property
+        def description(self) -> str:
+            return "nothing"
+
+        def __call__(self, shardable_tensors: Any) -> list[Any]:
+            return []
+
+    options = tf.train.CheckpointOptions(experimental_sharding_callback=Nothing())
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        Checkpoint(v=tf.Variable(1.0)).write(str(tmp_path / "c"), options=options)
+    assert not (tmp_path / "c.index").exists()
+
+
 def test_callbacks_run_after_the_files_are_there(
     Checkpoint: Any, tf: ModuleType, tmp_path: Path
 ) -> None:

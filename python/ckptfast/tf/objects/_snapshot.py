@@ -181,16 +181,28 @@ def _by_policy(
         else:
             values.setdefault(key, {})[spec] = tensor
     saver = functional_saver.MultiDeviceSaver({None: values})
-    return [
+    shards = [
         [
             _row(key, spec.strip() or None, tensor)
             for key, parts in shard.items()
             for spec, tensor in parts.items()
             if tensor is not None
         ]
-        for _, shards in saver._get_shards_by_task(policy)
-        for shard in shards
+        for _, of_task in saver._get_shards_by_task(policy)
+        for shard in of_task
     ]
+    if not shards:
+        raise tf.errors.InvalidArgumentError(
+            None, None, f"{policy.description}: the sharding callback returned no shards"
+        )
+    # `MaxShardSizePolicy` forgets what has no elements, and a restore would miss it.
+    given = {key for rows in shards for key, *_ in rows}
+    shards[0] += [
+        _row(key, None, values[key])
+        for _, key in layout.plain
+        if key in values and key not in given and 0 in values[key].shape
+    ]
+    return shards
 
 
 def _row(key: str, spec: str | None, tensor: Any) -> Row:
