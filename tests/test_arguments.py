@@ -66,3 +66,78 @@ def test_save_names_the_argument_it_cannot_take(
     with pytest.raises(TypeError, match=message):
         ckptfast.save(tmp_path / "n", tensors, **arguments)
     assert not list(tmp_path.iterdir())
+
+
+WRONG: dict[str, tuple[Callable[[str], Any], type[Exception], str]] = {
+    "a path that is None": (
+        lambda _: ckptfast.open(None),  # type: ignore[arg-type]
+        TypeError,
+        "the path of a checkpoint: expected str, bytes or os.PathLike object, not NoneType; "
+        "latest_checkpoint returns None where there is no checkpoint",
+    ),
+    "a home that nobody expands": (
+        lambda _: ckptfast.open("~/m"),
+        FileNotFoundError,
+        "there is no '~' in the working directory (nobody expands it: "
+        "pass os.path.expanduser(path))",
+    ),
+    "a number for a name": (
+        lambda prefix: ckptfast.open(prefix)[0],  # type: ignore[index]
+        TypeError,
+        "the name of a tensor is text, not 0",
+    ),
+    "a list to fill": (
+        lambda prefix: ckptfast.open(prefix).read("w", out=[0.0] * 3),  # type: ignore[arg-type]
+        TypeError,
+        "out is a NumPy array, not list",
+    ),
+    "text for a slice": (
+        lambda prefix: ckptfast.open(prefix).read("w", "1:2"),  # type: ignore[arg-type]
+        TypeError,
+        "a stored tensor is indexed by numbers and slices, not by '1:2'",
+    ),
+    "nothing to save": (
+        lambda prefix: ckptfast.save(prefix, {"a": None}),
+        TypeError,
+        "'a': a value is an array, a number, text or a list of such, not NoneType",
+    ),
+    "a nested mapping": (
+        lambda prefix: ckptfast.save(prefix, {"a": {"b": 1}}),
+        TypeError,
+        "not dict; join the names of nested mappings with '/'",
+    ),
+    "no list of prefixes": (
+        lambda prefix: ckptfast.merge(None, prefix),  # type: ignore[arg-type]
+        TypeError,
+        "prefixes is a list of checkpoints, not None",
+    ),
+    "the suffix of a format that is not written": (
+        lambda prefix: ckptfast.convert(prefix, f"{prefix}.h5"),
+        ValueError,
+        ".h5: no .h5 file can be written; pass format='bundle' if this is the prefix",
+    ),
+    "a checkpoint for a graph": (
+        lambda prefix: ckptfast.freeze(f"{prefix}.index", prefix, ["w"]),
+        ckptfast.DataLossError,
+        "neither binary nor text: this is the index of a checkpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_mistake_is_not_explained(
+    prefix: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call, kind, message = WRONG[case]
+    with pytest.raises(kind, match=re.escape(message)):
+        call(prefix)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "m.data-00000-of-00001",
+        "m.index",
+    ]
+
+
+def test_a_bundle_may_be_called_like_another_file(prefix: str) -> None:
+    ckptfast.convert(prefix, f"{prefix}.h5", format="bundle")
+    assert ckptfast.load(f"{prefix}.h5").keys() == {"w"}

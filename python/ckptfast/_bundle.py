@@ -189,6 +189,8 @@ class Reader(Mapping[str, "Array"]):
         value = self[name] if slice is None else self._box(name, slice)
         if out is None:
             return value
+        if not hasattr(out, "dtype"):
+            raise TypeError(f"out is a NumPy array, not {type(out).__name__}")
         if out.shape != value.shape or out.dtype != value.dtype:
             raise ValueError(
                 f"out has shape {out.shape} and type {out.dtype}, "
@@ -231,7 +233,10 @@ class Reader(Mapping[str, "Array"]):
         return self._native.signatures()
 
     def _index(self, name: str) -> int:
-        index = self._native.find(name)
+        try:
+            index = self._native.find(name)
+        except TypeError:
+            raise TypeError(f"the name of a tensor is text, not {name!r}") from None
         if index < 0:
             raise self._missing(name)
         return index
@@ -456,7 +461,11 @@ def _box_of(
             raise IndexError("an index can have only one ellipsis ('...')")
         if isinstance(item, bool):
             raise TypeError("a stored tensor is indexed by numbers and slices, not by a mask")
-        position = operator.index(item)
+        try:
+            position = operator.index(item)
+        except TypeError:
+            problem = f"a stored tensor is indexed by numbers and slices, not by {item!r}"
+            raise TypeError(problem) from None
         if not -size <= position < size:
             raise IndexError(f"index {position} is out of bounds for axis {axis} of size {size}")
         start.append(position % size)

@@ -161,15 +161,15 @@ def list_variables(ckpt_dir_or_file: AnyPath) -> list[tuple[str, list[int]]]:
 def _opening(filename: AnyPath) -> Iterator[None]:
     """Give errors of opening the words that TensorFlow's users look for."""
     try:
-        if not os.fsdecode(filename):
+        if not _paths.text(filename):
             raise FileNotFoundError(errno.ENOENT, "the path is empty", filename)
         yield
     except FileNotFoundError as error:
         text = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
-        text += f"{os.fsdecode(filename)}: {error.strerror}"
+        text += f"{_paths.text(filename)}: {error.strerror}"
         raise _known_to_tensorflow(FileNotFoundError(errno.ENOENT, text, error.filename)) from None
     except (DataLossError, UnsupportedError) as error:
-        text = f"Unable to open table file {os.fsdecode(filename)}: {error}"
+        text = f"Unable to open table file {_paths.text(filename)}: {error}"
         result = type(error)(text)
         vars(result).update(vars(error))
         raise _known_to_tensorflow(result, data_loss=True) from None

@@ -52,9 +52,20 @@ def absolute(location: Location) -> Location:
     return Location(os.path.join(here, location.prefix), location.format, files)
 
 
+def text(path: AnyPath) -> str:
+    """A path as text. Raises `TypeError` for what is none."""
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        hint = (
+            "; latest_checkpoint returns None where there is no checkpoint" if path is None else ""
+        )
+        raise TypeError(f"the path of a checkpoint: {error}{hint}") from None
+
+
 def scheme(path: AnyPath) -> str | None:
     """The scheme of a URL in lower case ("gs"), `None` for a path and for a `file://` URL."""
-    match = _SCHEME.match(os.fsdecode(path))
+    match = _SCHEME.match(text(path))
     return match[1].lower() if match and match[1].lower() != "file" else None
 
 
@@ -67,14 +78,16 @@ def parent(path: str) -> str:
 
 def local(path: AnyPath) -> str:
     """`path` as text, without `file://`. Raises `UnsupportedError` for other schemes."""
-    text = os.fsdecode(path)
-    if scheme(text) is not None:
-        raise _located(UnsupportedError(f"{text}: not on a local file system"), path=text)
-    if text[:7].lower() != "file://":
-        return text
-    host, slash, rest = text[7:].partition("/")
+    name = text(path)
+    if scheme(name) is not None:
+        raise _located(
+            UnsupportedError(f"{name}: not on a local file system; copy it to one"), path=name
+        )
+    if name[:7].lower() != "file://":
+        return name
+    host, slash, rest = name[7:].partition("/")
     if host not in ("", "localhost"):
-        raise ValueError(f"{text}: a file:// URL has three slashes, or localhost after two")
+        raise ValueError(f"{name}: a file:// URL has three slashes, or localhost after two")
     plain = slash + rest
     # `Path.as_uri` writes a blank as %20; a name may also hold a percent sign of its own.
     return plain if _latest.exists(plain) else urllib.parse.unquote(plain)
@@ -256,7 +269,9 @@ def _missing(path: str) -> FileNotFoundError:
         while directory and not os.path.isdir(directory):
             existing, absent = os.path.split(directory)
             directory, name = existing, absent
-        return _not_found(path, f"there is no {name!r} in {directory or 'the working directory'}")
+        hint = " (nobody expands it: pass os.path.expanduser(path))" if name[:1] == "~" else ""
+        where = directory or "the working directory"
+        return _not_found(path, f"there is no {name!r} in {where}{hint}")
     prefix = _shards.strip_suffix(path)
     if any(_shards.DATA_SUFFIX.fullmatch(rest) for rest in _suffixes(prefix)):
         return _no_index(prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _arguments, _dtypes, _fingerprint, _native, _pages, _paths, _remote, _threads
@@ -138,6 +138,8 @@ def merge(
     """
     if isinstance(prefixes, str | bytes | os.PathLike):
         raise TypeError(f"prefixes is a list of checkpoints, not one: {prefixes!r}")
+    if not isinstance(prefixes, Iterable):
+        raise TypeError(f"prefixes is a list of checkpoints, not {prefixes!r}")
     prefix = _paths.local(path)
     with _fingerprint.kept_right(prefix, durability):
         _native.merge(
@@ -207,6 +209,10 @@ def _typed(tensor: Tensor) -> tuple[Array, int]:
     if isinstance(tensor.data, numpy.ma.MaskedArray):
         raise TypeError("a masked array cannot be saved; fill its masked elements first")
     array = numpy.asarray(tensor.data)
+    if array.dtype.kind == "O" and array.ndim == 0 and not isinstance(array.item(), str | bytes):
+        hint = "; join the names of nested mappings with '/'" * isinstance(tensor.data, Mapping)
+        kind = type(tensor.data).__name__
+        raise TypeError(f"a value is an array, a number, text or a list of such, not {kind}{hint}")
     if array.dtype.kind in "SU" and not isinstance(tensor.data, numpy.ndarray):
         # An array of fixed-width strings would forget the zero bytes at their ends.
         array = numpy.asarray(tensor.data, dtype=object)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -13,6 +14,19 @@ from ._tensors import Signature
 FormatName = Literal["bundle", "safetensors", "npz"]
 
 _SHOWN: Final = 10
+# Suffixes of other formats for weights. Whoever passes one expects such a file.
+_FOREIGN: Final = (
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".npy",
+    ".onnx",
+    ".pb",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".tflite",
+)
 
 
 class FileFormat(NamedTuple):
@@ -44,12 +58,21 @@ NPZ: Final = FileFormat("npz", _npz.TYPES, _of_npz, _npz.write)
 
 
 def choose(output: str, format: FormatName | None) -> FileFormat | None:
-    """The format of the file, by its suffix if nothing else says it; `None` for a bundle."""
+    """The format of the file, by its suffix if nothing else says it; `None` for a bundle.
+
+    Raises `ValueError` for a suffix that means a format that is not written.
+    """
     if format not in (None, "bundle", "safetensors", "npz"):
         raise ValueError(f"format is 'bundle', 'safetensors' or 'npz', not {format!r}")
     for kind in (SAFETENSORS, NPZ):
         if format == kind.name or (format is None and output.endswith(f".{kind.name}")):
             return kind
+    suffix = os.path.splitext(output)[1]
+    if format is None and suffix in _FOREIGN:
+        raise ValueError(
+            f"{output}: no {suffix} file can be written; "
+            "pass format='bundle' if this is the prefix of a checkpoint"
+        )
     return None
 
 

@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from .. import _paths
+from .. import _filetype, _paths, _shards
+from .._filetype import FileType
 from ..errors import DataLossError, UnsupportedError, _located
 from . import _protos
 
+_GIVEN: Final = "the given "
 _SERVE: Final = {"serve"}
 # What the text forms begin with, comments and blanks left out.
 _TEXT: Final = (
@@ -64,7 +66,7 @@ def read(graph: Any, tags: Iterable[str] | None = None, *, folder: str | None = 
             raise TypeError(f"a {kind} holds no graph; pass a GraphDef or a MetaGraphDef")
         message = _protos.message(kind)
         parsed = message.FromString(graph.SerializeToString())
-        return _of_message(kind, parsed, f"the given {kind}", tags, folder)
+        return _of_message(kind, parsed, _GIVEN + kind, tags, folder)
     if not isinstance(graph, str | bytes | os.PathLike):
         raise TypeError(
             f"graph is a path, a message that holds a graph or a tf.Graph, not {graph!r}"
@@ -102,6 +104,11 @@ def _parse(path: str, content: bytes) -> tuple[str, Any]:
         if _is_plausible(kind, message):
             return kind, message
     problem = f"{path} is not a GraphDef, a MetaGraphDef or a SavedModel, neither binary nor text"
+    found = _filetype.recognise(
+        content[: _filetype.HEAD_BYTES], content[-_shards.FOOTER_BYTES :], len(content)
+    )
+    if found is not FileType.UNKNOWN:
+        problem += f": this is {found.value}"
     raise _located(DataLossError(problem), path=path)
 
 
@@ -186,4 +193,5 @@ def missing(source: Source, name: str) -> str:
     hint = f"; nearest names: {', '.join(near)}" if near else ""
     if source.outputs:
         hint += f"; the signatures return: {', '.join(source.outputs[:8])}"
-    return f"{name} is not in graph {source.name}{hint}"
+    where = source.name if source.name.startswith(_GIVEN) else f"graph {source.name}"
+    return f"{name} is not in {where}{hint}"
