@@ -124,6 +124,35 @@ def test_tables_python_state_and_generators_are_saved(tf: ModuleType, tmp_path: 
     assert written[0] == written[1]
 
 
+def test_an_object_that_gives_variables_for_tensors_is_refused(
+    Checkpoint: Any, tf: ModuleType, tmp_path: Path
+) -> None:
+    class Part(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
+        def __init__(self, value: float) -> None:
+            self.given = {"number": value * tf.Variable(1.0), "array": tf.Variable([value, value])}
+
+        def _trackable_children(self, *_: Any, **__: Any) -> dict[str, Any]:
+            return {}
+
+        def _serialize_to_tensors(self) -> dict[str, Any]:
+            return dict(self.given)
+
+        def _restore_from_tensors(self, restored_tensors: dict[str, Any]) -> None:
+            self.given = restored_tensors
+
+    path = Checkpoint(part=Part(3.0)).write(str(tmp_path / "c"))
+    other = Part(0.0)
+    Checkpoint(part=other).read(path).assert_consumed()
+    found = {name: tensor.numpy().tolist() for name, tensor in other.given.items()}
+    assert found == {"number": 3.0, "array": [3.0, 3.0]}
+
+    for wrong in (tf.ragged.constant([[1], [2, 3]]), tf.sparse.from_dense([1, 0]), [1.0], None):
+        other.given = {"x": wrong}
+        with pytest.raises(AttributeError, match="has no attribute"):
+            Checkpoint(part=other).write(str(tmp_path / "r"))
+    assert not (tmp_path / "r.index").exists()
+
+
 def test_an_uninitialized_variable_is_in_the_graph_without_a_value(
     Checkpoint: Any, tf: ModuleType, tmp_path: Path
 ) -> None:

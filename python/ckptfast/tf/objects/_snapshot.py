@@ -118,11 +118,20 @@ def _evaluated(tensors: dict[str, Any]) -> Iterator[tuple[str, str | None, Any]]
 
 
 def _tensor(part: Any) -> Any:
-    if not isinstance(part, saveable_object.SaveSpec):
+    """The tensor of a spec, or of what an object gives in its place: a variable, say.
+
+    `None` where a spec has none now. Raises `AttributeError` as TensorFlow for what is no tensor.
+    """
+    if isinstance(part, saveable_object.SaveSpec):
+        _plain.check_device(part.device)
+        with tf.device(part.device):
+            part = part.tensor
+        if part is None:
+            return None
+    if isinstance(part, tf.Tensor):
         return part
     _plain.check_device(part.device)
-    with tf.device(part.device):
-        return part.tensor
+    return tf.convert_to_tensor(part)
 
 
 def _read(graph: ObjectGraph, layout: Layout) -> tuple[list[Any], list[Any]]:
