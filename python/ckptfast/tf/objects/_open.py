@@ -30,17 +30,22 @@ class OpenReader:
 
     def __init__(self, opened: Callable[[], Reader]) -> None:
         self._open = opened
+        self._opening = threading.Lock()
         self._reader: Reader | None = None
         self._holders = 0
 
     def get(self) -> Reader:
         """The reader. Raises what opening it raises."""
+        reader = self._reader
+        if reader is None:
+            with self._opening:  # other checkpoints need not wait for this one
+                reader = self._reader
+                if reader is None:
+                    reader = self._reader = self._open()
         with _lock:
-            if self._reader is None:
-                self._reader = self._open()
             if not _recent or _recent[-1]() is not self:
                 self._note()
-            return self._reader
+        return reader
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
