@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._bundle import Reader
-from . import _eager, _values
+from . import _callbacks, _eager, _values
 from ._plan import Match, Source
 from ._targets import Part, Target
 from .objects import _plain
@@ -33,7 +33,8 @@ def assign(reader: Reader, items: Sequence[tuple[Any, str, str]]) -> int:
         matches.append(Match(Target((Part(name, number, shape),), resource), (Source(key, None),)))
     verify = reader._verify_reads
     values = _values.read(reader, [Source(key, None) for _, key in others], verify=verify)
-    total = _eager.assign(reader, matches, verify=verify)
-    for (item, _), value in zip(others, values, strict=True):
-        item.assign(value.array)
+    with _callbacks.restoring(None, reader):
+        total = _eager.assign(reader, matches, verify=verify)
+        for (item, _), value in zip(others, values, strict=True):
+            item.assign(value.array)
     return total + sum(value.nbytes for value in values)

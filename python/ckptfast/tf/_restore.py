@@ -13,7 +13,7 @@ from .. import _patterns
 from .._bundle import Backend, Reader, open_private, while_replaced
 from .._patterns import Patterns, Rename
 from ..errors import CheckpointError, NotFoundError, _located
-from . import _apply, _choice, _eager, _initial, _plan, _session
+from . import _apply, _callbacks, _choice, _eager, _initial, _plan, _session
 from ._errors import combined
 from ._names import Names, NewNames
 from ._plan import Plan
@@ -129,7 +129,8 @@ def restore(
             if error is not None:
                 raise error
             absent = plan.absent if policy.missing == "initialize" and session is not None else []
-            nbytes, new = _apply.apply(session, reader, plan, initialize=absent, verify=verify)
+            with _callbacks.restoring(session, reader):
+                nbytes, new = _apply.apply(session, reader, plan, initialize=absent, verify=verify)
             skipped = _skipped(plan, new) | choice.left
             return RestoreReport(
                 path=reader.prefix,

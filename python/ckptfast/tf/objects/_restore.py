@@ -13,6 +13,7 @@ from ... import _object_graph
 from ..._bundle import is_replaced, while_replaced
 from ..._object_graph import KEY, Values
 from ...errors import DataLossError, _located
+from .. import _callbacks
 from . import _source
 from ._coordinator import Coordinator
 from ._position import Position
@@ -36,7 +37,7 @@ def restore(view: Any, path: str, options: Any) -> Any:
 
 def _restore(view: Any, path: str, options: Any) -> Any:
     source = Source(path)
-    with source.held():
+    with source.held(), _callbacks.restoring(None, source._reader):
         return _from(source, view, path, options)
 
 

@@ -13,7 +13,7 @@ from tensorflow.python.lib.io import file_io
 
 from ... import _fingerprint, _paths, _remote, _stats
 from ...errors import CheckpointError
-from .. import _errors
+from .. import _callbacks, _errors
 from ..saver import _config, _write
 from ..saver._config import Options
 from . import _garbage, _graph, _plain, _restore, _snapshot
@@ -111,6 +111,11 @@ def _check_context(path: Any) -> None:
 
 def write(prefix: str, shards: list[list[Row]]) -> None:
     """Write one data file for each list of rows, or what keeps a replaced checkpoint whole."""
+    with _callbacks.saving(None, prefix, sharded=True):
+        _write_files(prefix, shards)
+
+
+def _write_files(prefix: str, shards: list[list[Row]]) -> None:
     options = _config.options()
     try:
         if _remote.is_remote(prefix):

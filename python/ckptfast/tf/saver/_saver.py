@@ -24,7 +24,7 @@ from ..._bundle import open_private, while_replaced
 from ..._checkpoints import remove_checkpoint
 from ..._files import Durability
 from ...errors import CheckpointError
-from .. import _session
+from .. import _callbacks, _session
 from .._errors import combined
 from .._targets import Target
 from ..graphs import _export, _saver_def, _savers, _size
@@ -203,6 +203,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         self._snapshots = Snapshots(graph, targets)
         self._stored_form = _write.Form(targets)
         _restore.prepare(graph, targets)
+        _callbacks.prepare(graph, targets)
 
     # -------------------------------------------------------------------------------- list
 
@@ -331,7 +332,9 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             assert self._snapshots is not None and self._stored_form is not None
             form = self._stored_form
             values = self._snapshots.take(session)
-        _write.write(file, form, values, self._file_options, sharded=self._is_sharded())
+        sharded = self._is_sharded()
+        with _callbacks.saving(session, file, sharded=sharded):
+            _write.write(file, form, values, self._file_options, sharded=sharded)
         return file
 
     def _write_state(
@@ -407,7 +410,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         options = self._file_options
 
         def read() -> None:
-            with _open(path, options) as reader:
+            with _open(path, options) as reader, _callbacks.restoring(session, reader):
                 if session is None:
                     targets = self._eager_targets()
                     _restore.restore_eagerly(reader, targets, options)
