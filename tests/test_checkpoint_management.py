@@ -143,6 +143,23 @@ def test_a_directory_without_state_has_one(train: Any, tmp_path: Path) -> None:
             assert module.latest_checkpoint(path) is None
 
 
+@pytest.mark.filterwarnings("ignore:.*is ignored")
+def test_an_empty_name_of_the_state_file_means_checkpoint(
+    tf: ModuleType, train: Any, tmp_path: Path
+) -> None:
+    state(tmp_path / "checkpoint", bundle(tmp_path / "m-1"), [])
+    before = sorted(os.listdir(tmp_path))
+    for module in (train, ckptfast):
+        assert module.latest_checkpoint(str(tmp_path)) == str(tmp_path / "m-1")
+        assert module.get_checkpoint_state(str(tmp_path), "") is None
+        assert module.latest_checkpoint(str(tmp_path), "") is None
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        ckptfast.update_checkpoint_state(tmp_path, str(tmp_path / "m-1"), latest_filename="")
+    assert sorted(os.listdir(tmp_path)) == before
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        train.update_checkpoint_state(str(tmp_path), str(tmp_path / "m-1"), latest_filename="")
+
+
 def test_a_state_that_names_nothing_is_valid(train: Any, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text('all_model_checkpoint_paths: "a"')
     for module in (train, ckptfast):

@@ -27,6 +27,11 @@ _V2: Final = 2
 _POLL_SECONDS: Final = 1.0
 
 
+def _state_name(latest_filename: str | None) -> str:
+    """The name of the state file. "" is none: as in TensorFlow, there is no such file."""
+    return _latest.STATE_NAME if latest_filename is None else latest_filename
+
+
 def get_checkpoint_state(
     checkpoint_dir: AnyPath, latest_filename: str | None = None
 ) -> CheckpointState | None:
@@ -41,7 +46,7 @@ def get_checkpoint_state(
             _through_tensorflow("get_checkpoint_state", checkpoint_dir, latest_filename)
         )
     directory = _paths.local(checkpoint_dir)
-    path = os.path.join(directory, latest_filename or _latest.STATE_NAME)
+    path = os.path.join(directory, _state_name(latest_filename))
     try:
         if _latest.file_status(path) is None:
             return None
@@ -61,7 +66,7 @@ def latest_checkpoint(checkpoint_dir: AnyPath, latest_filename: str | None = Non
     `None` if there is no other. For V1 shards the result is their pattern.
     """
     if _remote.is_remote(checkpoint_dir):
-        return _remote.latest(checkpoint_dir, latest_filename or _latest.STATE_NAME)
+        return _remote.latest(checkpoint_dir, _state_name(latest_filename))
     state = get_checkpoint_state(checkpoint_dir, latest_filename)
     return None if state is None else _latest.latest_of_state(state)
 
@@ -211,7 +216,7 @@ def update_checkpoint_state(
     state = generate_checkpoint_state_proto(
         directory, model_checkpoint_path, all_model_checkpoint_paths, *arguments
     )
-    path = os.path.join(directory, latest_filename or _latest.STATE_NAME)
+    path = os.path.join(directory, _state_name(latest_filename))
     if path == state.model_checkpoint_path:
         raise RuntimeError(
             f"Save path '{model_checkpoint_path}' conflicts with path used for "
