@@ -110,6 +110,40 @@ def test_slot_variables_come_back_and_can_be_skipped(
         assert w.numpy().tolist() == v.numpy().tolist()
 
 
+@pytest.mark.parametrize("who", READERS)
+def test_an_object_that_cannot_be_restored_leaves_variables_changed(
+    tf: ModuleType, tmp_path: Path, who: str
+) -> None:
+    class Part(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.own = tf.Variable(1.0)
+
+        def _serialize_to_tensors(self) -> dict[str, Any]:
+            return {"number": tf.constant(3.0)}
+
+        def _restore_from_tensors(self, restored_tensors: dict[str, Any]) -> None:
+            self.own.assign(7.0)  # what the checkpoint has for the variable counts
+            if fails:
+                raise RuntimeError("not today")
+
+    fails = False
+    variables = {"a": tf.Variable(1.0), "z": tf.Variable(1.0)}
+    part = Part()
+    checkpoint = checkpoint_class(who)(part=part, **variables)
+    path = checkpoint.write(str(tmp_path / "c"))
+    for variable in (*variables.values(), part.own):
+        variable.assign(2.0)
+    fails = True
+    with pytest.raises(RuntimeError, match="not today"):
+        checkpoint.read(path)
+    # TensorFlow restores in the order of the walk, and stops in the middle.
+    left = {name: variable.numpy() for name, variable in variables.items()}
+    assert left == {"a": 1.0 if who == "tensorflow" else 2.0, "z": 2.0}
+    fails = False
+    checkpoint.read(path).assert_consumed()
+    assert [v.numpy() for v in (*variables.values(), part.own)] == [1.0, 1.0, 1.0]
+
+
 def test_tables_and_python_state_come_back(Checkpoint: Any, tf: ModuleType, tmp_path: Path) -> None:
     class State(tf.train.experimental.PythonState):  # type: ignore[misc]
         def __init__(self, text: str) -> None:

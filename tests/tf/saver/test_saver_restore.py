@@ -90,6 +90,21 @@ def test_another_type(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
         assert session.run(a).tolist() == [5.0]
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("first", ["gone", "other"])
+def test_another_type_hides_a_missing_variable(
+    Saver: Any, v1: Any, tf: ModuleType, here: Path, sharded: bool, first: str
+) -> None:
+    prefix = saved(v1, tf, here / "m", other=[1.0], third=[1.0, 2.0])
+    types = {"gone": tf.float32, "other": tf.int32}
+    for name in sorted(types, reverse=first == "other"):
+        v1.get_variable(name, [1], types[name], initializer=v1.zeros_initializer())
+    v1.get_variable("third", [1], use_resource=False)  # of another shape
+    saver = Saver(sharded=sharded)
+    with v1.Session() as session, pytest.raises(tf.errors.NotFoundError, match="Key gone not"):
+        saver.restore(session, prefix)
+
+
 def test_another_shape_of_a_reference_variable(
     Saver: Any, v1: Any, tf: ModuleType, here: Path
 ) -> None:

@@ -114,14 +114,16 @@ class Coordinator(checkpoint_lib._CheckpointRestoreCoordinator):  # type: ignore
         for position in pending.python:
             key = position.object_proto.attributes[0].checkpoint_key
             position.trackable.deserialize(self.source.get_tensor(key))
-        _assign.assign(pending.variables, tensors, wanted)
+        # Methods of other objects may fail; what plain variables get was checked, so they are last.
         for saveable in ours:
             with tf.device(saveable_object_util.set_cpu0(_device(saveable))):
                 saveable.restore([given[id(spec)] for spec in saveable.specs], None)
-        if theirs or pending.registered:
-            if pending.registered:
-                _stats.count_fallback("object-based restore: registered saver")
-            super().restore_saveables(theirs, [], pending.registered, self.source)
+        if theirs:
+            super().restore_saveables(theirs, [], None, self.source)
+        _assign.assign(pending.variables, tensors, wanted)
+        if pending.registered:  # these are the last in TensorFlow too
+            _stats.count_fallback("object-based restore: registered saver")
+            super().restore_saveables({}, [], pending.registered, self.source)
 
     def _check_shapes(self, variables: Sequence[Any], indices: Sequence[int]) -> None:
         """Raise `ValueError` where the shape of a variable does not fit, before any is assigned."""
