@@ -206,6 +206,64 @@ def test_an_output_that_there_is_not_is_frozen(
     assert str(raised.value).endswith(f"damaged: {text} is asked for, and {problem}")
 
 
+IN_FUNCTIONS = {
+    "a circle": (
+        [("b", "Relu", "d:activations:0"), ("d", "Neg", "b:activations:0")],
+        "nodes in function f wait for each other: b <- d <- b",
+    ),
+    "itself": ([("b", "NoOp", "^b")], "nodes in function f wait for each other: b <- b"),
+    "no node": (
+        [("b", "Relu", "gone:output:0")],
+        "Relu b in function f takes gone:output:0, which is neither a node of it nor an argument",
+    ),
+    "no output": (
+        [("b", "Relu", "c:value:1")],
+        "Relu b in function f takes c:value:1, and ReadVariableOp c has 1 output",
+    ),
+    "no output of that name": (
+        [("b", "Switch", "c:value:0", "c:value:0"), ("d", "Relu", "b:output_true:1")],
+        "Relu d in function f takes b:output_true:1, and Switch b has 1 output",
+    ),
+    "two of one name": ([("c", "NoOp")], "two nodes in function f are called c"),
+    "no result": ([], "function f returns gone:y:0, which is neither a node of it nor an argument"),
+}
+
+
+@pytest.mark.parametrize("name", IN_FUNCTIONS)
+def test_a_function_that_nothing_could_run_is_frozen(
+    graph_def: Any, tmp_path: Path, name: str
+) -> None:
+    nodes, problem = IN_FUNCTIONS[name]
+    found = function(graph_def, "f", "x")
+    found.ret["y"] = "c:value:0" if nodes else "gone:y:0"
+    add(found.node_def, "c", "ReadVariableOp", "x", dtype=FLOAT)
+    for node, op, *inputs in nodes:
+        add(found.node_def, node, op, *inputs)
+    add(graph_def.node, "call", "PartitionedCall", "w", f="f")
+    with pytest.raises(ckptfast.DataLossError) as raised:
+        frozen(graph_def, tmp_path, "call")
+    assert str(raised.value).endswith(f"graph.pb is damaged: {problem}")
+    if name != "two of one name":  # which is looked for everywhere
+        assert len(frozen(graph_def, tmp_path).node) == 2  # nothing calls it
+
+
+def test_a_loop_or_an_order_in_a_function_is_taken_for_a_circle(
+    graph_def: Any, tmp_path: Path
+) -> None:
+    found = function(graph_def, "f", "x")
+    found.ret["y"] = "out:output:0"
+    for name, op, *inputs in [
+        ("out", "Exit", "s:output_false:0", "^x"),
+        ("s", "Switch", "m:output:0", "m:value_index:0"),
+        ("m", "Merge", "c:value:0", "n:output:0"),
+        ("n", "NextIteration", "s:output_true:0"),
+        ("c", "ReadVariableOp", "x"),
+    ]:
+        add(found.node_def, name, op, *inputs)
+    add(graph_def.node, "call", "PartitionedCall", "w", f="f")
+    assert len(frozen(graph_def, tmp_path, "call").library.function[0].node_def) == 5
+
+
 def test_the_numbers_of_outputs_are_not_tensorflows(tf: Any) -> None:
     from tensorflow.python.framework import op_def_registry
 

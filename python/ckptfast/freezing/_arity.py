@@ -37,13 +37,12 @@ def check(source: Source) -> None:
     """Raise `DataLossError`, naming file and node, for a graph that nothing could run."""
     graph_def = source.graph_def
     library = {function.signature.name: function for function in graph_def.library.function}
-    names: set[str] = set()
-    for node in graph_def.node:
-        if node.name in names:
-            raise damaged(source, f"two nodes are called {node.name}")
-        names.add(node.name)
     for where, nodes in _bodies(graph_def):
+        names: set[str] = set()
         for node in nodes:
+            if node.name in names:
+                raise damaged(source, f"two nodes{where} are called {node.name}")
+            names.add(node.name)
             problem = _problem(node, library)
             if problem:
                 raise damaged(source, f"{node.op} {node.name}{where}: {problem}")

@@ -1,13 +1,14 @@
 """Whether what nodes take is there: the node, the output of that number, and not their own result.
 
-Only for nodes that stay in the graph. Which operations have how many outputs is known for those
-that graphs are made of; TensorFlow checks the others when it imports the graph.
+Only for nodes that stay in the graph, and functions that they call. Which operations have how many
+outputs is known for those that graphs are made of; TensorFlow checks the others when it imports the
+graph, or runs the function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from . import _arity, _source, _wires
 from ._source import Source
@@ -65,48 +66,97 @@ OUTPUTS: Final[Mapping[str, int | str]] = {
 }
 
 
+class _Body(NamedTuple):
+    """What is checked at once: the graph, or a function and the names of its arguments."""
+
+    source: Source
+    nodes: Mapping[str, Any]
+    function: str | None = None
+    arguments: Container[str] = ()
+
+    @property
+    def where(self) -> str:
+        """The end of what is said of a node."""
+        return "" if self.function is None else f" in function {self.function}"
+
+    def absent(self, what: str, text: str) -> Exception:
+        """The error for a node that is not there."""
+        if self.function is None:
+            return ValueError(f"{what}, and {_source.missing(self.source, text)}")
+        return _arity.damaged(self.source, f"{what}, which is neither a node of it nor an argument")
+
+
 def check(source: Source, nodes: Mapping[str, Any], kept: Container[str]) -> None:
     """Raise `ValueError` for a missing node, `DataLossError` for a graph that nothing could run.
 
     `nodes` are those of the graph, in their order, by their names.
     """
-    seen: set[str] = set()
-    is_sorted = True
-    for name, node in nodes.items():
-        if name not in kept:
-            continue
-        for text in node.input:
-            taken = _wires.node_of(text)
-            if taken not in seen:
-                if taken not in nodes:
-                    raise ValueError(f"{name} takes {text}, and {_source.missing(source, text)}")
-                is_sorted = is_sorted and _is_back(node, nodes[taken])
-            if ":" in text:
-                _check_output(source, f"{node.op} {name} takes {text}", nodes[taken], text)
-        seen.add(name)
-    if not is_sorted:  # then no node can come before itself
-        circle = _circle(nodes, seen)
-        if circle:
-            raise _arity.damaged(source, f"nodes wait for each other: {' <- '.join(circle)}")
+    _check(_Body(source, nodes), kept)
+
+
+def check_functions(source: Source) -> None:
+    """Raise `DataLossError` for a function in the library that nothing could call."""
+    for function in source.graph_def.library.function:
+        signature = function.signature
+        nodes = {node.name: node for node in function.node_def}
+        arguments = {argument.name for argument in signature.input_arg}
+        body = _Body(source, nodes, signature.name, arguments)
+        _check(body, nodes)
+        for text in [*function.ret.values(), *function.control_ret.values()]:
+            _check_taken(body, f"function {signature.name} returns {text}", text)
 
 
 def check_output(source: Source, nodes: Mapping[str, Any], text: str) -> None:
     """Raise as `check` for an output that is asked for and that its node has not."""
-    if ":" in text:
-        _check_output(source, f"{text} is asked for", nodes[_wires.node_of(text)], text)
+    _check_taken(_Body(source, nodes), f"{text} is asked for", text)
 
 
-def _check_output(source: Source, what: str, node: Any, text: str) -> None:
-    number = _wires.index_of(text)
+def _check(body: _Body, kept: Container[str]) -> None:
+    seen: set[str] = set()
+    is_sorted = True
+    for name, node in body.nodes.items():
+        if name not in kept:
+            continue
+        for text in node.input:
+            taken = _wires.node_of(text)
+            if taken not in seen and taken in body.nodes:
+                is_sorted = is_sorted and _is_back(node, body.nodes[taken])
+            if taken not in seen or ":" in text:
+                _check_taken(body, f"{node.op} {name}{body.where} takes {text}", text)
+        seen.add(name)
+    if not is_sorted:  # then no node can come before itself
+        circle = _circle(body.nodes, seen)
+        if circle:
+            names = " <- ".join(circle)
+            raise _arity.damaged(body.source, f"nodes{body.where} wait for each other: {names}")
+
+
+def _check_taken(body: _Body, what: str, text: str) -> None:
+    """Raise for a tensor that there is not. `what` begins the message."""
+    taken = _wires.node_of(text)
+    node = body.nodes.get(taken)
+    if node is None:
+        if taken not in body.arguments:
+            raise body.absent(what, text)
+    elif ":" in text:
+        count = _count(node, in_function=body.function is not None)
+        if count is not None and _wires.index_of(text) >= count:
+            outputs = f"{count} output{'s' * (count != 1)}"
+            raise _arity.damaged(body.source, f"{what}, and {node.op} {node.name} has {outputs}")
+
+
+def _count(node: Any, *, in_function: bool) -> int | None:
+    """How far the outputs of a node are numbered, if that is known.
+
+    In a function, where outputs have names, only those that share one are.
+    """
     known = OUTPUTS.get(node.op)
-    if isinstance(known, str):
-        if known not in node.attr:
-            return
-        attribute = node.attr[known]
-        known = len(attribute.list.type) if attribute.HasField("list") else attribute.i
-    if known is not None and number >= known:
-        count = f"{known} output{'s' * (known != 1)}"
-        raise _arity.damaged(source, f"{what}, and {node.op} {node.name} has {count}")
+    if not isinstance(known, str):
+        return 1 if known and in_function else known
+    if known not in node.attr:
+        return None
+    attribute = node.attr[known]
+    return len(attribute.list.type) if attribute.HasField("list") else int(attribute.i)
 
 
 def _is_back(node: Any, taken: Any) -> bool:
@@ -120,7 +170,7 @@ def _circle(nodes: Mapping[str, Any], kept: Container[str]) -> list[str]:
     def inputs(name: str) -> Iterator[str]:
         for text in nodes[name].input:
             taken = _wires.node_of(text)
-            if not _is_back(nodes[name], nodes[taken]):
+            if taken in nodes and not _is_back(nodes[name], nodes[taken]):
                 yield taken
 
     done: set[str] = set()

@@ -168,6 +168,7 @@ def _prune_nodes(source: Source, wanted: Wanted) -> None:
     del nodes
     _prune.keep_nodes(graph_def, kept)
     _prune.keep_functions(graph_def, _prune.used_functions(graph_def))
+    _links.check_functions(source)
     # It tells of nodes that may be gone.
     graph_def.ClearField("debug_info")
     # TensorFlow's functions leave both, also where they are empty; so the bytes agree.

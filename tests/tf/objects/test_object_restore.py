@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
@@ -52,6 +53,30 @@ def test_an_aligned_file_becomes_the_variables_memory(tf: ModuleType, tmp_path: 
     before = ckptfast.stats()
     Checkpoint(v=v).read(prefix).assert_consumed()
     assert ckptfast.stats().bytes_aliased - before.bytes_aliased >= 1 << 18
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_missing_data_file_is_taken_for_a_wrong_path(
+    tf: ModuleType, tmp_path: Path, installed: bool
+) -> None:
+    prefix = tf.train.Checkpoint(v=tf.Variable(1.0)).save(str(tmp_path / "c"))
+    (data,) = tmp_path.glob("*.data-*")
+    data.unlink()
+    with ckptfast.install() if installed else contextlib.nullcontext():
+        checkpoint = checkpoint_class("tensorflow" if installed else "ckptfast")(v=tf.Variable(2.0))
+        with pytest.raises(tf.errors.NotFoundError) as caught:
+            checkpoint.restore(prefix)
+        text = str(caught.value)
+        assert text.startswith("Error when restoring from checkpoint or SavedModel at")
+        assert f"'{data}'" in text
+        assert "this data file is missing, and the index names it: copy it there too" in text
+        assert "suffix" not in text
+        with pytest.raises(tf.errors.NotFoundError, match="this data file is missing") as read:
+            checkpoint.read(prefix)
+        assert isinstance(read.value, FileNotFoundError)
+        with pytest.raises(tf.errors.NotFoundError, match="You may be missing the checkpoint suff"):
+            checkpoint.restore(str(tmp_path / "c"))
+    assert checkpoint.v.numpy() == 2.0
 
 
 def test_objects_that_are_made_later_are_restored_then(

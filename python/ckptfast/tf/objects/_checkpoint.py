@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.checkpoint import checkpoint as checkpoint_lib
 from tensorflow.python.checkpoint import checkpoint_options
 
+from ... import _shards
 from . import _async, _saver, _state_file
 
 
@@ -83,7 +84,21 @@ def restore(theirs: Callable[..., Any], checkpoint: Any, path: Any, options: Any
     if _wants_async(options):
         options = _synchronous(options)
     checkpoint._checkpoint_options = None
-    return theirs(path, options=options)
+    try:
+        return theirs(path, options=options)
+    except tf.errors.NotFoundError as error:
+        missing = error.__context__
+        if type(error) is not tf.errors.NotFoundError or not _lacks_data(missing):
+            raise
+        # TensorFlow adds that the path may lack the step at its end. The path was right.
+        text = f"Error when restoring from checkpoint or SavedModel at {path}: {missing}"
+        raise tf.errors.NotFoundError(None, None, text) from missing
+
+
+def _lacks_data(error: BaseException | None) -> bool:
+    """Whether an error is that there is no data file of a name."""
+    name = error.filename if isinstance(error, FileNotFoundError) else None
+    return isinstance(name, str) and _shards.DATA_SUFFIX.search(name) is not None
 
 
 class AsyncSaves:

@@ -136,6 +136,15 @@ impl Reader {
             )
             .at_path(self.index.path()));
         }
+        let opened = opened.map_err(|error| match error.io_kind() {
+            Some(std::io::ErrorKind::NotFound) => Error::io(
+                "this data file is missing, and the index names it: copy it there too, or use \
+                 another checkpoint",
+                std::io::ErrorKind::NotFound.into(),
+            )
+            .at_path(&path),
+            _ => error,
+        });
         let shard = Arc::new(opened.map_err(|error| error.with_shard(number))?);
         shards.insert(number, Arc::clone(&shard));
         Ok(shard)
