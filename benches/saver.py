@@ -124,42 +124,22 @@ def _life(saving: Saving, start: Path, prefix: Path, repeats: int) -> list[tuple
 
 def _large(bench: Bench, name: str, model: Model, aligned_target: float) -> None:
     classes = _classes()
-    theirs, ours = classes["TF"](model), classes["ckptfast"](model)
-    full = Saving(model, ckptfast.Saver, durability="full")
+    savers = {
+        "TF": classes["TF"](model),
+        "none": classes["ckptfast"](model),
+        "full": Saving(model, ckptfast.Saver, durability="full"),
+    }
     with bench.scratch() as scratch:
         packed = tfside.write(scratch / "packed", model.tensors(0))
         aligned = scratch / "aligned"
         ckptfast.save(aligned, model.tensors(0), durability="none")
-        for saving in (theirs, ours, full):
+        for saving in savers.values():
             saving.begin()
             saving.restore(packed)
-
-        def save(saving: Saving) -> Callable[[], object]:
-            return lambda: saving.save(scratch / "saved")
-
-        def check(_result: object, whole: bool) -> None:
-            ours.check(scratch / "saved", whole=whole)
-            remove(scratch / "saved")
-
-        source = rawio.warm_buffer(model.nbytes)
-        with memoryview(source) as view:
-            raw = view[: model.nbytes // mmap.PAGESIZE * mmap.PAGESIZE]
-            buffered = raw_ways(scratch / "raw", raw, durable=False)
-            durable = raw_ways(scratch / "raw", raw, durable=True)
-            times = interleave(
-                [
-                    Contender(name="TF", run=save(theirs), check=check),
-                    Contender(name="none", run=save(ours), check=check),
-                    *buffered,
-                    Contender(name="full", run=save(full), check=check),
-                    *durable,
-                ],
-                bench.size.repeats,
-                fresh_bytes=bench.size.fresh_bytes,
-            )
-            raw.release()
-        full.close()
-        times |= interleave(
+        _time_saves(bench, name, savers, scratch)
+        savers["full"].close()
+        theirs, ours = savers["TF"], savers["none"]
+        times = interleave(
             [
                 Contender(name="TF restore", run=lambda: theirs.restore(packed)),
                 Contender(name="aligned", run=lambda: ours.restore(aligned)),
@@ -169,25 +149,48 @@ def _large(bench: Bench, name: str, model: Model, aligned_target: float) -> None
         )
     theirs.close()
     ours.close()
-    nbytes = model.nbytes
-    bench.results.rows += [
-        row(f"Saver {name}, save", "none", times, nbytes, best_of(buffered, times), 3.0),
-        row(f"Saver {name}, save", "full", times, nbytes, best_of(durable, times), 1.0),
-    ]
-    rows: tuple[tuple[str, str, str, float | None], ...] = (
-        ("restore, ckptfast-written", "TF restore", "aligned", aligned_target),
-        ("restore, TF-written", "TF restore", "packed", 2.0 if name == "L" else None),
+    rows: tuple[tuple[str, str, float | None], ...] = (
+        ("restore, ckptfast-written", "aligned", aligned_target),
+        ("restore, TF-written", "packed", 2.0 if name == "L" else None),
     )
     fresh = bench.results.beside(ceilings.READ_FRESH)
-    for what, stock, fast, target in rows:
-        bench.results.rows.append(
-            at_least(
-                f"Saver {name}, {what}",
-                times,
-                stock,
-                fast,
-                target=target,
-                nbytes=nbytes,
-                beside=fresh,
-            )
+    bench.results.rows += [
+        at_least(
+            f"Saver {name}, {what}",
+            times,
+            "TF restore",
+            fast,
+            target=target,
+            nbytes=model.nbytes,
+            beside=fresh,
         )
+        for what, fast, target in rows
+    ]
+
+
+def _time_saves(bench: Bench, name: str, savers: dict[str, Saving], scratch: Path) -> None:
+    """Adds the rows of saves by each of `savers`, and by raw writes, in turn."""
+    model = savers["TF"].model
+
+    def contender(key: str) -> Contender:
+        def check(_result: object, whole: bool) -> None:
+            savers[key].check(scratch / "saved", whole=whole)
+            remove(scratch / "saved")
+
+        return Contender(name=key, run=lambda: savers[key].save(scratch / "saved"), check=check)
+
+    source = rawio.warm_buffer(model.nbytes)
+    with memoryview(source) as view:
+        raw = view[: model.nbytes // mmap.PAGESIZE * mmap.PAGESIZE]
+        buffered = raw_ways(scratch / "raw", raw, durable=False)
+        durable = raw_ways(scratch / "raw", raw, durable=True)
+        times = interleave(
+            [contender("TF"), contender("none"), *buffered, contender("full"), *durable],
+            bench.size.repeats,
+            fresh_bytes=bench.size.fresh_bytes,
+        )
+        raw.release()
+    bench.results.rows += [
+        row(f"Saver {name}, save", "none", times, model.nbytes, best_of(buffered, times), 3.0),
+        row(f"Saver {name}, save", "full", times, model.nbytes, best_of(durable, times), 1.0),
+    ]

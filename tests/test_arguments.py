@@ -138,6 +138,12 @@ def test_a_mistake_is_not_explained(
     ]
 
 
-def test_a_bundle_may_be_called_like_another_file(prefix: str) -> None:
-    ckptfast.convert(prefix, f"{prefix}.h5", format="bundle")
-    assert ckptfast.load(f"{prefix}.h5").keys() == {"w"}
+@pytest.mark.parametrize("suffix", [".h5", ".pt", ".pb", ".keras"])
+def test_a_bundle_is_called_like_another_file(prefix: str, suffix: str) -> None:
+    output = prefix + suffix
+    with pytest.raises(ValueError) as caught:
+        ckptfast.convert(prefix, output)
+    advice = "pass format='bundle' if this is the prefix of a checkpoint"
+    assert str(caught.value) == f"{output}: no {suffix} file can be written; {advice}"
+    ckptfast.convert(prefix, output, format="bundle")
+    assert ckptfast.load(output).keys() == {"w"}

@@ -188,6 +188,29 @@ def test_values_are_read_by_ckptfast_without_a_node(v1: Any, path: str) -> None:
     assert after.fallbacks[key] == fallbacks.get(key, 0) + 1
 
 
+def test_what_tensorflow_reads_is_not_counted_when_installed(
+    tf: ModuleType, v1: Any, path: str
+) -> None:
+    for name in ("top", "a", "deep/b"):
+        v1.get_variable(name, STORED[name if name == "top" else f"old/{name}"].shape)
+    before = ckptfast.stats().fallbacks
+    with ckptfast.install():
+        v1.train.init_from_checkpoint(path, {"top": "top", "old/a": "a"})
+        assignment = {"old/deep/b": "deep/b"}
+        tf.compat.v1.train.init_from_checkpoint(ckpt_dir_or_file=path, assignment_map=assignment)
+        v1.train.warm_start(path, "top")
+        ckptfast.warm_start(path, "top")
+        found = values(v1, False)
+    after = ckptfast.stats().fallbacks
+    assert all(np.array_equal(found[name], STORED[key]) for name, key in [("a", "old/a")])
+    assert found["top"] == [9]
+    for function in ("init_from_checkpoint", "warm_start"):
+        key = f"{function}: RestoreV2 in the graph"
+        assert after[key] - before.get(key, 0) == 2, key
+    assert v1.train.init_from_checkpoint is not ckptfast.init_from_checkpoint
+    assert v1.train.warm_start.__module__ == "tensorflow.python.training.warm_starting_util"
+
+
 # --------------------------------------------------------------------------------- warm_start
 
 

@@ -44,7 +44,9 @@ def convert(
       which are recognised by their bytes.
     - `output`: the file to write; with the suffix ".safetensors" or ".npz" it is one, otherwise it
       is the prefix of a bundle. `format` ("bundle", "safetensors", "npz") says so where the suffix
-      does not. Readers see the old file or the new one, whole; the same values make the same bytes.
+      does not; a bundle whose name ends like a file of other programs (".h5", ".pt", ".pb", …)
+      needs `format="bundle"`. Readers see the old file or the new one, whole; the same values make
+      the same bytes.
     - `include`, `exclude`: which tensors, by their names in `path`: one pattern or several, which
       are those of `ckptfast.restore` (names, scopes, globs, regular expressions, functions; an
       exact name beats any other; the word ":slots" in `exclude` stands for the variables of

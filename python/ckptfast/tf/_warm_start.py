@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +11,12 @@ import tensorflow as tf
 
 from .. import _paths, _remote, _stats
 from ..errors import CheckpointError
+
+# TensorFlow's own, also under `install()`, which replaces them everywhere but here.
+_init_from_checkpoint = tf.compat.v1.train.init_from_checkpoint
+_warm_start = tf.compat.v1.train.warm_start
+# While TensorFlow's `warm_start` calls the other, which is then counted with it.
+_within = contextvars.ContextVar("within warm_start", default=False)
 
 
 def init_from_checkpoint(
@@ -32,11 +39,13 @@ def init_from_checkpoint(
     it has to be: the graph may be exported, or run by another process. Where
     `finetune.initialize_uninitialized` or `restore(on_missing="initialize")` initialises the
     variables of a local session, the values are read by ckptfast; by
-    `tf.global_variables_initializer()`, by those operations. Every call counts as a fallback in
-    `ckptfast.stats()`.
+    `tf.global_variables_initializer()`, by those operations. `restore(rename={"bert/":
+    "encoder/"})`, in the `init_fn` of a `Scaffold` for example, needs none. Every call counts as a
+    fallback in `ckptfast.stats()`.
     """
-    tf.compat.v1.train.init_from_checkpoint(_prefix(ckpt_dir_or_file), assignment_map)
-    _stats.count_fallback("init_from_checkpoint: RestoreV2 in the graph")
+    _init_from_checkpoint(_prefix(ckpt_dir_or_file), assignment_map)
+    if not _within.get():
+        _stats.count_fallback("init_from_checkpoint: RestoreV2 in the graph")
 
 
 def warm_start(
@@ -60,12 +69,16 @@ def warm_start(
     a `LoadAndRemapMatrix`) and counted as a fallback. Where words were only added at the end, or
     removed there, `restore(on_mismatch="slice")` does without them.
     """
-    tf.compat.v1.train.warm_start(
-        _prefix(ckpt_to_initialize_from),
-        vars_to_warm_start,
-        var_name_to_vocab_info,
-        var_name_to_prev_var_name,
-    )
+    outside = _within.set(True)
+    try:
+        _warm_start(
+            _prefix(ckpt_to_initialize_from),
+            vars_to_warm_start,
+            var_name_to_vocab_info,
+            var_name_to_prev_var_name,
+        )
+    finally:
+        _within.reset(outside)
     _stats.count_fallback("warm_start: RestoreV2 in the graph")
 
 

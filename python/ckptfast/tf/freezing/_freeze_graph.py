@@ -44,26 +44,10 @@ def freeze_graph(
     run in a session: with them TensorFlow's function does all the work, which is counted in
     `ckptfast.stats().fallbacks`. `ckptfast.freeze` does the same without TensorFlow.
     """
+    arguments = locals()
     if initializer_nodes and not input_saved_model_dir and not input_saver:
         _stats.count_fallback("freeze_graph: initializer_nodes")
-        return tools.freeze_graph(
-            input_graph,
-            input_saver,
-            input_binary,
-            input_checkpoint,
-            output_node_names,
-            restore_op_name,
-            filename_tensor_name,
-            output_graph,
-            clear_devices,
-            initializer_nodes,
-            variable_names_whitelist,
-            variable_names_denylist,
-            input_meta_graph,
-            input_saved_model_dir,
-            saved_model_tags,
-            checkpoint_version,
-        )
+        return tools.freeze_graph(**arguments)
     given = _given(
         input_graph,
         input_meta_graph,

@@ -13,6 +13,7 @@ from typing import Any
 from tensorflow.python.training import checkpoint_state_pb2
 
 from ... import _checkpoint_reader, _checkpoints, _remote
+from .. import _warm_start
 from ..graphs import _export
 from ..objects import _source
 from ..saver import _config, _state_file
@@ -26,7 +27,7 @@ def replacement(name: str, original: Function) -> Function:
 
     @functools.wraps(original)
     def replaced(*arguments: Any, **keywords: Any) -> Any:
-        if _is_remote(arguments, keywords):
+        if name not in _COUNTED and _is_remote(arguments, keywords):
             return original(*arguments, **keywords)
         return ours(*arguments, **keywords)
 
@@ -94,6 +95,8 @@ def _update_state(
     )
 
 
+# These call TensorFlow's functions themselves, and count it.
+_COUNTED = frozenset({"init_from_checkpoint", "warm_start"})
 _OURS: dict[str, Function] = {
     "NewCheckpointReader": _new_checkpoint_reader,
     "checkpoint_exists": _checkpoints.checkpoint_exists,
@@ -101,6 +104,7 @@ _OURS: dict[str, Function] = {
     "export_meta_graph": _export.export_meta_graph,
     "get_checkpoint_mtimes": _checkpoints.get_checkpoint_mtimes,
     "get_checkpoint_state": _get_checkpoint_state,
+    "init_from_checkpoint": _warm_start.init_from_checkpoint,
     "latest_checkpoint": _checkpoints.latest_checkpoint,
     "list_variables": _checkpoint_reader.list_variables,
     "load_checkpoint": _checkpoint_reader.load_checkpoint,
@@ -108,4 +112,5 @@ _OURS: dict[str, Function] = {
     "remove_checkpoint": _checkpoints.remove_checkpoint,
     "update_checkpoint_state": _checkpoints.update_checkpoint_state,
     "update_checkpoint_state_internal": _update_state,
+    "warm_start": _warm_start.warm_start,
 }
