@@ -50,6 +50,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
         "_shards",
         "_state",
         "_fingerprint",
+        "_memory",
     ),
     ("_filetype", "_latest", "_paths", "_remote", "_bundle", "_names", "_writer"),
     ("_load", "_checkpoint_reader", "_checkpoints"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from ._events import GraphEvent, ScalarEvent, events
     from ._load import VerifyReport, load, verify
+    from ._memory import release_memory
     from ._reshard import reshard
     from ._state import CheckpointState
     from ._stats import Stats, stats
@@ -87,6 +88,7 @@ _HOMES = {
     "VerifyReport": "_load",
     "load": "_load",
     "verify": "_load",
+    "release_memory": "_memory",
     "reshard": "_reshard",
     "CheckpointState": "_state",
     "Stats": "_stats",
@@ -181,6 +183,7 @@ __all__ = [
     "load_variable",
     "merge",
     "open",
+    "release_memory",
     "remove_checkpoint",
     "remove_training_nodes",
     "reshard",

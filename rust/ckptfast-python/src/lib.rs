@@ -36,7 +36,7 @@ mod native {
         writer::{merge, write},
         {
             counters, crc32c, default_threads, enter, fingerprint64, first_value, on_network,
-            shard_count,
+            release_memory, shard_count,
         },
     };
 }
@@ -91,6 +91,12 @@ fn fingerprint64(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>) -> PyResult<u
 fn on_network(py: Python<'_>, path: OsString) -> PyResult<bool> {
     let path = arguments::to_path(path)?;
     detached::detached(py, 1, 0, |_| Ok(ckptfast::io::File::open(&path)?.on_network()))
+}
+
+/// Gives back memory kept for the next values; returns the number of bytes.
+#[pyfunction]
+fn release_memory(py: Python<'_>) -> usize {
+    py.detach(ckptfast::io::release_memory)
 }
 
 /// The value under the first key of a table, from its first bytes; as much of it as they hold.

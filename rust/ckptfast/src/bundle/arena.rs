@@ -11,6 +11,15 @@ const SHARED: usize = 1 << 20;
 /// How much memory they share at the most, and keep alive together.
 const ARENA: usize = 4 << 20;
 
+/// Memory of one value, to be filled.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// As long as the value.
+    pub bytes: &'a mut [u8],
+    /// Whether the system has yet to find the pages: see [`Buffer::is_fresh`].
+    pub fresh: bool,
+}
+
 /// Buffers for a list of values, each value aligned to [`ALIGNMENT`].
 #[derive(Debug)]
 pub struct Arenas {
@@ -38,20 +47,21 @@ impl Arenas {
             }
             open = small;
         }
-        let buffers = sizes.into_iter().map(Buffer::zeroed).collect::<Result<_>>()?;
+        let buffers = Buffer::to_fill(&sizes)?;
         Ok(Self { buffers, places })
     }
 
     /// The memory of every value, to be filled.
-    pub fn targets(&mut self) -> Vec<&mut [u8]> {
+    pub fn targets(&mut self) -> Vec<Target<'_>> {
         let mut targets = Vec::with_capacity(self.places.len());
         let mut places = self.places.iter().peekable();
         for (index, buffer) in self.buffers.iter_mut().enumerate() {
+            let fresh = buffer.is_fresh();
             let mut rest: &mut [u8] = buffer;
             let mut position = 0;
             while let Some(&(_, offset, length)) = places.next_if(|place| place.0 == index) {
-                let (target, tail) = rest.split_at_mut(offset - position).1.split_at_mut(length);
-                targets.push(target);
+                let (bytes, tail) = rest.split_at_mut(offset - position).1.split_at_mut(length);
+                targets.push(Target { bytes, fresh });
                 rest = tail;
                 position = offset + length;
             }
@@ -80,8 +90,8 @@ mod tests {
         let lengths = vec![3, 0, 100, SHARED, SHARED - 1, 5 << 20, 64, 1];
         let mut arenas = Arenas::allocate(lengths.clone()).unwrap();
         for (number, target) in arenas.targets().into_iter().enumerate() {
-            assert_eq!(target.len(), lengths[number]);
-            target.fill(u8::try_from(number).unwrap());
+            assert_eq!(target.bytes.len(), lengths[number]);
+            target.bytes.fill(u8::try_from(number).unwrap());
         }
         let values = arenas.into_values();
         assert_eq!(values.len(), lengths.len());

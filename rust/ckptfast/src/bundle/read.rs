@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::arena::Arenas;
+use super::arena::{Arenas, Target};
 use super::assembly::Assembly;
 use super::entry::{Content, Entry, Extent};
 use super::partition;
@@ -48,6 +48,8 @@ pub(super) struct Plan {
     pub(super) swap_width: usize,
     /// The mapping, where the value is its pages.
     pub(super) alias: Option<Arc<Memory>>,
+    /// Whether its bytes may be checked in, or copied from, the mapping rather than read.
+    pub(super) mapped: bool,
     pub(super) check: bool,
 }
 
@@ -186,12 +188,13 @@ impl Reader {
             let bytes = memory.get(usize::try_from(extent.offset).ok()?..)?;
             (swap_width == 1 && fits(entry.dtype, bytes, options)).then(|| Arc::clone(memory))
         };
-        let alias = shard.alias(options.copy)?.and_then(usable);
+        let mapping = shard.alias(options.copy)?;
+        let (mapped, alias) = (mapping.is_some(), mapping.and_then(usable));
         if alias.is_none() && options.copy == CopyPolicy::Never && extent.size > 0 {
             return Err(must_copy("this tensor"));
         }
         let check = options.verify && !self.is_verified(position);
-        Ok(Plan { position, extent, shard, swap_width, alias, check })
+        Ok(Plan { position, extent, shard, swap_width, alias, mapped, check })
     }
 
     /// Moves and checks the bytes of all plans.
@@ -352,13 +355,15 @@ impl Plan {
         usize::try_from(self.extent.size).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn transfer<'a>(&'a self, target: Option<&'a mut [u8]>) -> Result<Transfer<'a>> {
+    pub(super) fn transfer<'a>(&'a self, target: Option<Target<'a>>) -> Result<Transfer<'a>> {
+        // Into fresh memory the system copies as fast as anybody, and maps nothing for it.
+        let mapped = self.mapped && !target.as_ref().is_some_and(|target| target.fresh);
         let too_large = |_| Error::unsupported("file is too large for this system");
         Ok(Transfer {
-            source: self.shard.source(),
+            source: self.shard.source(mapped),
             offset: usize::try_from(self.extent.offset).map_err(too_large)?,
             length: usize::try_from(self.extent.size).map_err(too_large)?,
-            target,
+            target: target.map(|target| target.bytes),
             expected_crc32c: self.check.then(|| self.extent.crc32c()),
             swap_width: self.swap_width,
         })

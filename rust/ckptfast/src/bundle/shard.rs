@@ -71,10 +71,10 @@ impl Shard {
         )))
     }
 
-    /// Where to take bytes from.
-    pub fn source(&self) -> Source<'_> {
+    /// Where to take bytes from; from the mapping, if there is one, only where `mapped`.
+    pub fn source(&self, mapped: bool) -> Source<'_> {
         let mapping = match self.mapping.as_deref() {
-            Some(Memory::Mapped(mapping)) => Some(mapping),
+            Some(Memory::Mapped(mapping)) if mapped => Some(mapping),
             _ => None,
         };
         Source { file: &self.file, mapping }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::counters;
 use crate::crc32c::{self, Digest};
 use crate::error::{Error, Result};
-use crate::io::{Buffer, File, Mapping};
+use crate::io::{Buffer, File, Mapping, streaming};
 use crate::parallel::Workers;
 
 /// Most bytes one thread takes at a time. Combining two checksums costs as much as computing one
@@ -20,7 +20,8 @@ const PIECE: usize = 16 << 20;
 /// Fewest bytes worth a thread's attention.
 const MIN_UNIT: usize = 1 << 20;
 
-/// Bytes read before they are checksummed, while they are still in the processor's cache.
+/// Bytes read or checksummed before they are checksummed or copied, while they are still in the
+/// processor's cache.
 const STEP: usize = 256 << 10;
 
 /// The same where the disk is the limit.
@@ -36,13 +37,11 @@ const COLD_STREAMS: usize = 2;
 
 /// Where bytes come from.
 ///
-/// A mapping is for what is used where it lies. Copies are read: the system fills fresh memory
-/// from its cache faster than it maps pages only to copy from them.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The data file.
     pub file: &'a File,
-    /// Its pages, where it is mapped.
+    /// Its pages, where the bytes may be taken from them.
     pub mapping: Option<&'a Mapping>,
 }
 
@@ -214,12 +213,12 @@ fn is_cold(unit: &[Piece<'_>]) -> bool {
     !stretches(unit.iter()).iter().all(cached)
 }
 
-/// Whether the pages that will be checked where they are can be touched. Entering them all at once
+/// Whether the pages that will be checked or copied from can be touched. Entering them all at once
 /// costs what touching them one by one does, and fails instead of ending the process where somebody
 /// has cut the file; reading it then gives the error.
 fn is_mapped(unit: &[Piece<'_>]) -> bool {
-    let staying = unit.iter().filter(|piece| piece.check && !piece.has_target());
-    stretches(staying)
+    let touched = unit.iter().filter(|piece| piece.check || piece.has_target());
+    stretches(touched)
         .into_iter()
         .all(|(source, range)| source.mapping.is_none_or(|mapping| mapping.enter(range)))
 }
@@ -284,6 +283,7 @@ impl Piece<'_> {
         let step = if cold { COLD_STEP } else { STEP };
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let crc = match (target.as_deref_mut(), self.source.mapping) {
+            (Some(target), Some(mapping)) if !cold => self.copy(self.mapped(mapping)?, target),
             (Some(target), _) => self.read(file, target, step)?,
             (None, _) if !self.check => 0,
             (None, Some(mapping)) if !cold => crc32c::value(self.mapped(mapping)?),
@@ -306,6 +306,19 @@ impl Piece<'_> {
             .get(self.offset..)
             .and_then(|bytes| bytes.get(..self.length))
             .ok_or_else(|| Error::corruption("data file ends too early"))
+    }
+
+    /// Copies pages of the file. What is in the target is not in the cache, so that the checksum is
+    /// that of the pages; whoever changes the file in that moment changes what others read anyway.
+    fn copy(&self, pages: &[u8], target: &mut [u8]) -> u32 {
+        let mut digest = Digest::default();
+        for (from, to) in pages.chunks(STEP).zip(target.chunks_mut(STEP)) {
+            if self.check {
+                digest.update(from);
+            }
+            streaming::copy(from, to);
+        }
+        digest.value()
     }
 
     fn read(&self, file: &File, target: &mut [u8], step: usize) -> Result<u32> {

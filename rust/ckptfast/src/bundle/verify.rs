@@ -78,6 +78,7 @@ impl Reader {
                     shard,
                     swap_width: 1,
                     alias: None,
+                    mapped: true,
                     check: true,
                 });
                 Ok(())

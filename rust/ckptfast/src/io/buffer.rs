@@ -1,4 +1,4 @@
-//! Zeroed memory aligned to 64 bytes, on huge pages where it is large.
+//! Memory aligned to 64 bytes, on huge pages where it is large.
 //!
 //! TensorFlow uses a foreign buffer without copying only if it is aligned to 64 bytes. Faulting in
 //! fresh memory by 4 KiB pages is four times slower than by huge pages.
@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 
 use memmap2::{Advice, MmapMut};
 
+use super::kept;
 use crate::error::{Error, Result};
 
 /// The alignment of every buffer, and of every tensor within one.
@@ -20,6 +21,7 @@ const HUGE: usize = 1 << 20;
 pub struct Buffer {
     storage: Storage,
     length: usize,
+    fresh: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,29 @@ impl Buffer {
             let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
             Storage::Heap { bytes, start }
         };
-        Ok(Self { storage, length })
+        Ok(Self { storage, length, fresh: true })
+    }
+
+    /// Buffers of these lengths with anything in them, for a caller who fills them: of the memory
+    /// that earlier ones have left, where it fits.
+    ///
+    /// # Errors
+    /// As [`Buffer::zeroed`].
+    pub fn to_fill(lengths: &[usize]) -> Result<Vec<Self>> {
+        let kept = |&length| {
+            let pages = if length >= HUGE { kept::take(length) } else { None };
+            pages.map(|pages| Self { storage: Storage::Pages(pages), length, fresh: false })
+        };
+        let found: Vec<Option<Self>> = lengths.iter().map(kept).collect();
+        let missing = lengths.iter().zip(&found).filter(|(_, found)| found.is_none());
+        kept::make_room(missing.map(|(length, _)| *length).sum());
+        let all = found.into_iter().zip(lengths);
+        all.map(|(found, &length)| found.map_or_else(|| Self::zeroed(length), Ok)).collect()
+    }
+
+    /// Whether the system has yet to find, and to zero, the pages.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// A copy of `bytes`.
@@ -57,6 +81,15 @@ impl Buffer {
         let mut buffer = Self::zeroed(bytes.len())?;
         buffer.copy_from_slice(bytes);
         Ok(buffer)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let nothing = Storage::Heap { bytes: Vec::new(), start: 0 };
+        if let Storage::Pages(pages) = std::mem::replace(&mut self.storage, nothing) {
+            kept::keep(pages);
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 pub mod atomic;
 mod buffer;
 mod file;
+mod kept;
 mod mmap;
+pub mod streaming;
 
 use std::ops::Range;
 
 pub use buffer::{ALIGNMENT, Buffer};
 pub use file::File;
+pub use kept::release as release_memory;
 pub use mmap::{Mapping, Protection, enter};
 
 /// Immutable bytes with a stable address: a mapped file, or memory of our own.
