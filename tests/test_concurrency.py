@@ -177,6 +177,50 @@ def test_parallel_use_before_and_after_a_fork(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "both went on\n"), result.stderr
 
 
+FORK_BESIDE_READS = """
+import os, signal, sys, threading
+import numpy as np
+import ckptfast
+
+prefix = ckptfast.save(f"{sys.argv[1]}/m", {f"{i}": np.zeros(3) for i in range(3000)},
+                       durability="none")
+reader = ckptfast.open(prefix)
+names = list(reader)
+ended = threading.Event()
+
+def read():
+    while not ended.is_set():
+        reader._places(names)
+
+threads = [threading.Thread(target=read) for _ in range(3)]
+for thread in threads:
+    thread.start()
+failed = 0
+for _ in range(600):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        reader._places(names[:3])
+        os._exit(0)
+    failed = os.waitpid(child, 0)[1]
+    if failed:
+        break
+ended.set()
+for thread in threads:
+    thread.join()
+sys.exit(failed != 0)
+"""
+
+
+def test_a_fork_while_other_threads_read_leaves_the_child_a_reader_that_works(
+    tmp_path: Path,
+) -> None:
+    """The child has no other threads, so a lock that one of them held would stay locked."""
+    command = [sys.executable, "-W", "ignore", "-c", FORK_BESIDE_READS, tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"a child hung\n{result.stderr}"
+
+
 # ---------------------------------------------------------------------------------------- signals
 
 

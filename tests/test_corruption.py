@@ -201,7 +201,10 @@ def test_index_and_data_of_different_saves(tmp_path: Path) -> None:
         ckptfast.load(tmp_path / "m-2")
     with ckptfast.open(tmp_path / "m-2") as reader, pytest.raises(DataLossError, match="different"):
         reader["v3"]
-    assert len(ckptfast.verify(tmp_path / "m-2").bad) == 5
+    report = ckptfast.verify(tmp_path / "m-2")
+    assert len(report.bad) == 5
+    assert str(report).count("different save") == 5
+    assert set(pickle.loads(pickle.dumps(report)).bad) == set(report.bad)
 
 
 def test_one_bad_tensor_among_others_is_not_called_a_different_save(tmp_path: Path) -> None:
@@ -210,6 +213,7 @@ def test_one_bad_tensor_among_others_is_not_called_a_different_save(tmp_path: Pa
     with pytest.raises(DataLossError) as caught:
         ckptfast.load(prefix)
     assert "different" not in str(caught.value)
+    assert "different" not in str(ckptfast.verify(prefix))
 
 
 # ------------------------------------------------------------------------------- files that are not

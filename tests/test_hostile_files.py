@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,7 +87,18 @@ ENTRIES: dict[str, tuple[Items, str, str]] = {
     "a string in no bytes": (one(entry(STRING, (), crc=0)), "DataLossError", "strings"),
     "a quintillion variants": (
         one(entry(VARIANT, (1 << 60,), size=16, crc=CRC)), "DataLossError", "strings"),
-    "the same bytes twice": ([(b"a", GOOD), (b"x", GOOD)], "DataLossError", "a and x overlap"),
+    "the same bytes twice": (
+        [(b"a", GOOD), (b"x", GOOD)], "DataLossError", "tensor 'a' and tensor 'x' overlap"),
+    "slices that share bytes": (
+        sliced((4,), list(HALF), dict.fromkeys(HALF, HALF["0,2"])), "DataLossError",
+        "slice 0,2 of tensor 'x' and slice 2,2 of tensor 'x' overlap"),
+    "a slice whose entry is damaged": (
+        sliced((4,), ["0,2"], {"0,2": b"\x08"}), "DataLossError", "(tensor 'x')"),
+    "slices of a quintillion strings": (
+        [(slice_key(b"x", "0,1"), entry(STRING, (1,), size=5)),
+         (slice_key(b"x", f"1,{1 << 60}"), entry(STRING, (1 << 60,), offset=8, size=5)),
+         (b"x", entry(STRING, ((1 << 60) + 1,), slices=["0,1", f"1,{1 << 60}"]))],
+        "DataLossError", "strings"),
     "entries that overlap by a byte": (
         [(b"a", plain_entry(4, (9,), DATA[:9], 0)), (b"x", plain_entry(4, (8,), DATA[8:], 8))],
         "DataLossError", "overlap"),
@@ -159,6 +171,37 @@ def test_entries_that_lie(outcomes: dict[str, tuple[str, str]], name: str) -> No
     _, error, message = ENTRIES[name]
     assert outcomes[name][0] == error, outcomes[name]
     assert message in outcomes[name][1]
+
+
+def test_files_that_claim_terabytes_and_pipes_neither_abort_nor_hang(tmp_path: Path) -> None:
+    """An index or strings in a sparse file, and a pipe where a data file should be."""
+    good = bundle.write_bundle(tmp_path / "good", one(GOOD), [DATA])
+    index = Path(f"{good}.index").read_bytes()
+    with open(tmp_path / "long.index", "wb") as file:
+        file.write(index[:-48])
+        file.truncate(1 << 40)
+        file.seek((1 << 40) - 48)
+        file.write(index[-48:])
+    text = bundle.write_bundle(
+        tmp_path / "text", one(entry(STRING, (3,), size=1 << 40, crc=CRC)), [DATA]
+    )
+    with open(bundle.data_path(text), "r+b") as file:
+        file.truncate(1 << 40)
+    pipe = bundle.write_bundle(tmp_path / "pipe", one(GOOD), [DATA])
+    bundle.data_path(pipe).unlink()
+    os.mkfifo(bundle.data_path(pipe))
+    paths = [str(path) for path in (good, tmp_path / "long", text, pipe)]
+    result = subprocess.run(
+        [sys.executable, LOAD_EACH], input=json.dumps(paths), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    long, strings, piped = json.loads(result.stdout)
+    assert long[0] == "DataLossError"
+    assert "1099511627776 bytes is too long to be an index" in long[1]
+    assert strings[0] == "MemoryError"
+    assert piped[0] == "DataLossError"
+    assert "too short" in piped[1]
 
 
 @pytest.mark.parametrize("name", HEADERS)

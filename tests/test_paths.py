@@ -455,3 +455,9 @@ def test_a_file_beside_a_real_checkpoint_is_taken_for_one(real: Path) -> None:
         found = [path for path in real.rglob(pattern) if path.is_file()]
         assert found, pattern
         assert {_filetype.of_file(str(path)) for path in found} == {kind}, pattern
+
+
+def test_a_disk_that_fails_is_named_by_the_file_it_failed_on() -> None:
+    with pytest.raises(OSError, match="/proc/self/mem") as caught:
+        resolve("/proc/self/mem")  # reading its beginning is an I/O error
+    assert caught.value.errno == errno.EIO

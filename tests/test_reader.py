@@ -111,6 +111,36 @@ def test_a_missing_name_is_an_error_that_names_the_nearest(prefix: str) -> None:
                 reader[name]
 
 
+def test_a_default_for_a_missing_name_costs_no_search(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20,000 names, finding the nearest takes half a second, and `get` drops the answer."""
+
+    def never(*_: Any, **__: Any) -> list[str]:
+        raise AssertionError("looked for the nearest names")
+
+    monkeypatch.setattr("difflib.get_close_matches", never)
+    with ckptfast.open(prefix) as reader:
+        assert reader.get("weigths") is None
+        assert reader.get("weigths", 5) == 5
+        assert_same(reader.get("weights", 5), WEIGHTS, "weights")
+
+
+def test_readers_are_not_compared_by_their_arrays(prefix: str) -> None:
+    with ckptfast.open(prefix) as reader, ckptfast.open(prefix) as other:
+        assert reader == reader
+        assert reader != other
+        assert {reader, other, reader} == {other, reader}
+
+
+def test_names_that_are_no_text_are_shown_as_they_were_given(prefix: str) -> None:
+    for names in [b"weights", 5, [b"weights"]]:
+        with pytest.raises(TypeError, match=r"names are names or globs.*(b'weights'|5)$"):
+            ckptfast.load(prefix, names)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="backend is text, not None"):
+        ckptfast.open(prefix, backend=None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_exceptions_survive_pickling(prefix: str, protocol: int) -> None:
     where = {"path": "p", "key": "k", "shard": 1, "offset": 2, "nbytes": 3}

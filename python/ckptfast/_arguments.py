@@ -23,6 +23,12 @@ def number(name: str, value: Any) -> int:
         raise TypeError(f"{name} is a whole number, not {value!r}") from None
 
 
+def text(name: str, value: Any) -> None:
+    """Raises `TypeError` unless `value` is text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is text, not {value!r}")
+
+
 def mapping(name: str, value: Any) -> None:
     """Raises `TypeError` unless `value` is a mapping."""
     if not isinstance(value, Mapping):

@@ -75,6 +75,7 @@ class Reader(Mapping[str, "Array"]):
     ) -> None:
         _arguments.flag("verify", verify)
         _arguments.flag("copy", copy, optional=True)
+        _arguments.text("backend", backend)
         self._options = (verify, copy, backend, threads)
         self._verify_reads = verify
         self._copy = copy
@@ -126,6 +127,18 @@ class Reader(Mapping[str, "Array"]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._native.find(name) >= 0
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The tensor `name`, or `default` where there is none."""
+        # The mixin of `Mapping` would look for the nearest names, only to drop the error.
+        if name not in self:
+            return default
+        return self[name]
+
+    # A reader is itself alone. As mappings, two would be read in whole to be compared, only to find
+    # that arrays are not simply equal or unequal.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

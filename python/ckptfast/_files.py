@@ -45,6 +45,17 @@ def replacing(path: str, *, durability: Durability) -> Iterator[BinaryIO]:
         _sync_directory(os.path.dirname(path) or ".")
 
 
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Errors of reading name the file: those of a failing disk do not say where they come from."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = path
+        raise
+
+
 def _beside(path: str) -> str:
     """A name for a new file, no longer than a name can be."""
     folder, name = os.path.split(path)

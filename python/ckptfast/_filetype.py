@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Final
 
-from . import _native, _shards
+from . import _files, _native, _shards
 from .errors import CheckpointError, DataLossError, UnsupportedError, _located
 
 HEAD_BYTES: Final = 4096
@@ -161,7 +161,10 @@ def _zip_member(head: bytes) -> FileType:
 
 def of_file(path: str) -> FileType:
     """What the regular file at `path` is. Raises `OSError`."""
-    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+    with (
+        _files.naming(path),
+        open(path, "rb", buffering=0, opener=_open_without_waiting) as file,
+    ):
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             return FileType.UNKNOWN

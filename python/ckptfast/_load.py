@@ -67,7 +67,7 @@ def load(
 
     def read() -> dict[str, Array]:
         with open(path, verify=verify, copy=copy, backend=backend, threads=threads) as reader:
-            patterns = [names] if isinstance(names, str) else names
+            patterns = [names] if isinstance(names, str | bytes) else names
             if by is None and not moving_averages:
                 if patterns is None:
                     return reader._all_arrays()
@@ -90,6 +90,8 @@ def _select(
 ) -> list[str]:
     """Those of `names`, by default of the reader's, that the patterns mean."""
     names = reader if names is None else names
+    if not isinstance(patterns, Iterable):
+        raise TypeError(f"names are names or globs, one or a list of them, not {patterns!r}")
     chosen: dict[str, None] = {}
     for pattern in patterns:
         if not isinstance(pattern, str):

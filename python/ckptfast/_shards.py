@@ -10,7 +10,7 @@ import os
 import re
 from typing import Final
 
-from . import _native
+from . import _files, _native
 from .errors import DataLossError
 
 # The widths are minimums: a hundred thousand shards just get longer names.
@@ -51,9 +51,10 @@ def meta_file(prefix: str, suffix: str = "meta") -> str:
 def data_files(prefix: str) -> tuple[str, ...] | None:
     """The data files that the index at `prefix` names, present or not; `None` if unreadable.
 
-    Raises `OSError` if the index cannot be opened.
+    Raises `OSError` if the index cannot be read.
     """
-    with open(index_file(prefix), "rb") as file:
+    index = index_file(prefix)
+    with _files.naming(index), open(index, "rb") as file:
         count = _native.shard_count(file.read(HEAD_BYTES))
     if count is None or count > _MOST_SHARDS:
         return None

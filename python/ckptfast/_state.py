@@ -238,7 +238,7 @@ def _escape(path: str) -> str:
 
 def read(path: str) -> CheckpointState:
     """Parse the state file at `path`. Raises `OSError`, or `DataLossError` naming the file."""
-    with open(path, "rb") as file:
+    with _files.naming(path), open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     try:
         return parse(data)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _arguments, _dtypes, _fingerprint, _native, _pages, _paths, _remote, _threads
-from ._files import Durability
+from ._files import Durability, check_durability
+from .errors import UnsupportedError, _located
 
 if TYPE_CHECKING:
     import numpy
@@ -29,6 +30,8 @@ _USED_BITS = {
 
 # The header counts data files in 32 bits.
 MAX_SHARDS = 2**31 - 1
+# A page. A mapping begins at one, so more would promise nothing.
+MAX_ALIGN = 4096
 
 
 class Tensor:
@@ -95,8 +98,9 @@ def save(
     _arguments.mapping("tensors", tensors)
     if shards is not None and not 1 <= _arguments.number("shards", shards) <= MAX_SHARDS:
         raise ValueError(f"shards is between 1 and {MAX_SHARDS}, not {shards}")
-    if _arguments.number("align", align) < 1:
-        raise ValueError(f"align is a power of two, not {align}")
+    if not 1 <= _arguments.number("align", align) <= MAX_ALIGN:
+        raise ValueError(f"align is a power of two up to {MAX_ALIGN}, not {align}")
+    check_durability(durability)
     if _remote.is_remote(path):
         with _remote.staging(path) as (local, finish):
             save(local, tensors, shards=shards, align=align, durability="none", threads=threads)
@@ -140,6 +144,7 @@ def merge(
         raise TypeError(f"prefixes is a list of checkpoints, not one: {prefixes!r}")
     if not isinstance(prefixes, Iterable):
         raise TypeError(f"prefixes is a list of checkpoints, not {prefixes!r}")
+    check_durability(durability)
     prefix = _paths.local(path)
     with _fingerprint.kept_right(prefix, durability):
         _native.merge(
@@ -188,6 +193,8 @@ def _row(name: str, value: Any) -> Row:
     tensor = value if isinstance(value, Tensor) else Tensor(value)
     try:
         array, number = _typed(tensor)
+    except UnsupportedError as error:
+        raise _located(UnsupportedError(f"{name!r}: {error}"), key=name) from error
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name!r}: {error}") from error
@@ -206,6 +213,8 @@ def _row(name: str, value: Any) -> Row:
 def _typed(tensor: Tensor) -> tuple[Array, int]:
     import numpy
 
+    _check_text("dtype", tensor.dtype, "qint8")
+    _check_text("slice", tensor.slice, "10 6 0,3:-")
     if isinstance(tensor.data, numpy.ma.MaskedArray):
         raise TypeError("a masked array cannot be saved; fill its masked elements first")
     array = numpy.asarray(tensor.data)
@@ -221,18 +230,29 @@ def _typed(tensor: Tensor) -> tuple[Array, int]:
         return array, natural
     number = _dtypes.number(tensor.dtype)
     wanted = _dtypes.numpy_dtype(number)
+    if array.size == 0 and not isinstance(tensor.data, numpy.ndarray):
+        return array.astype(wanted), number  # an empty list is of any type
     if natural == number or _dtypes.numpy_dtype(natural) == wanted:
         return array, number
     raise TypeError(f"a {tensor.dtype} tensor is made of {wanted} values, not {array.dtype}")
+
+
+def _check_text(what: str, value: Any, example: str) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f'{what} is text such as "{example}", not {value!r}')
 
 
 def _elements(name: str, array: Array) -> list[bytes]:
     elements = []
     for element in array.ravel().tolist():
         if isinstance(element, str):
-            element = element.encode()
+            try:
+                element = element.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name!r}: {error}; encode the text, and save bytes") from error
         if not isinstance(element, bytes):
             kind = type(element).__name__
-            raise TypeError(f"{name!r}: elements of a string tensor are bytes or str, not {kind}")
+            problem = "an array of objects is a string tensor, whose elements are bytes or str"
+            raise TypeError(f"{name!r}: {problem}, not {kind}")
         elements.append(element)
     return elements

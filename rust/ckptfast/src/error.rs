@@ -205,7 +205,7 @@ impl fmt::Display for Error {
         }
         let mut separator = " (";
         if let Some(key) = &place.key {
-            write!(f, "{separator}tensor '{}'", String::from_utf8_lossy(key))?;
+            write!(f, "{separator}tensor '{}'", shown(key))?;
             separator = ", ";
         }
         if let Some(shard) = place.shard {
@@ -221,6 +221,19 @@ impl fmt::Display for Error {
         }
         self.0.note.map_or(Ok(()), |note| write!(f, "; {note}"))
     }
+}
+
+/// A name as text, on one line: control characters are escaped.
+pub(crate) fn shown(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for character in String::from_utf8_lossy(name).chars() {
+        match character {
+            '\0' => text.push_str(r"\0"),
+            _ if character.is_control() => text.extend(character.escape_default()),
+            _ => text.push(character),
+        }
+    }
+    text
 }
 
 impl std::error::Error for Error {

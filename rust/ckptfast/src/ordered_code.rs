@@ -4,7 +4,9 @@
 //! dimension. It starts with a zero byte, so slices sort before every plain name. A dimension that
 //! is whole is start 0, length -1.
 
-use crate::error::{Error, Result};
+use std::borrow::Cow;
+
+use crate::error::{Error, Result, shown};
 use crate::slice::{Extent, TensorSlice};
 
 /// The table key of one slice of the tensor `name`.
@@ -37,6 +39,22 @@ pub fn is_slice_key(key: &[u8]) -> bool {
 /// `Corruption` when the bytes are not an encoded slice.
 pub fn decode_slice_key(key: &[u8]) -> Result<(Vec<u8>, TensorSlice)> {
     decode(key).ok_or_else(|| Error::corruption("malformed slice key").with_key(key))
+}
+
+/// The name of the tensor that a key is about.
+pub fn tensor_name(key: &[u8]) -> Cow<'_, [u8]> {
+    match is_slice_key(key).then(|| decode(key)).flatten() {
+        Some((name, _)) => Cow::Owned(name),
+        None => Cow::Borrowed(key),
+    }
+}
+
+/// What a key is about, for somebody to read.
+pub fn describe_key(key: &[u8]) -> String {
+    match is_slice_key(key).then(|| decode(key)).flatten() {
+        Some((name, slice)) => format!("slice {slice} of tensor '{}'", shown(&name)),
+        None => format!("tensor '{}'", shown(key)),
+    }
 }
 
 fn decode(mut key: &[u8]) -> Option<(Vec<u8>, TensorSlice)> {
@@ -193,6 +211,16 @@ mod tests {
         let key = [0, 0x70, 0x76, 0, 1, 1, 2, 0x80, 0x82, 0x80, 0x82];
         assert_eq!(encode_slice_key(b"pv", &slice), key);
         assert_eq!(decode_slice_key(&key).unwrap(), (b"pv".to_vec(), slice));
+    }
+
+    #[test]
+    fn a_key_is_described_by_its_tensor_and_what_is_none_as_it_stands() {
+        let key = encode_slice_key("\u{e9}".as_bytes(), &TensorSlice::parse("0,2:-").unwrap());
+        assert_eq!(describe_key(&key), "slice 0,2:- of tensor '\u{e9}'");
+        assert_eq!(*tensor_name(&key), *"\u{e9}".as_bytes());
+        assert_eq!(describe_key(b"w/b"), "tensor 'w/b'");
+        assert_eq!(describe_key(b"\0w\n"), r"tensor '\0w\n'");
+        assert_eq!(*tensor_name(b"\0w"), *b"\0w");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::entry::Header;
+use super::index;
 use super::naming;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::File;
@@ -44,7 +45,7 @@ impl Live {
 }
 
 fn read_header(prefix: &Path) -> Result<Header> {
-    let index = File::open(&naming::index_path(prefix))?.read_all()?;
+    let index = index::read(&File::open(&naming::index_path(prefix))?)?;
     let value = Table::parse(&index)?.get(&index, b"")?;
     Header::decode(&value.ok_or_else(|| Error::corruption("the index has no bundle header"))?)
 }

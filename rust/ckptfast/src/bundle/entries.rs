@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::entry::{self, Content, Entry};
 use crate::dtype::DataType;
 use crate::error::Result;
+use crate::ordered_code::tensor_name;
 use crate::shape::Shape;
 
 /// The entries of an index, sorted by key, without the header.
@@ -47,7 +48,7 @@ impl Entries {
     /// As [`entry::decode`], with the key.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8], num_shards: u32) -> Result<()> {
         let (dtype, content) = entry::decode(value, num_shards, &mut self.dims)
-            .map_err(|error| error.with_key(key))?;
+            .map_err(|error| error.with_key(&tensor_name(key)))?;
         self.keys.extend_from_slice(key);
         let (key_end, dims_end) = (self.keys.len(), self.dims.len());
         self.rows.push(Row { key_end, dims_end, dtype, content });

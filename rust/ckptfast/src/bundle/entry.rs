@@ -189,11 +189,30 @@ impl Fields {
                 "Invalid size in bundle entry: stored size {}; expected size {expected}",
                 extent.size
             ))),
+            None if dtype.size().is_none() && extent.size < least_size(dtype, dims) => {
+                Err(Error::corruption(format!(
+                    "Invalid size in bundle entry: stored size {}; too small for {} strings",
+                    extent.size,
+                    dims.iter().product::<u64>()
+                )))
+            }
             None if dtype.size().is_some() => {
                 Err(Error::corruption("Invalid tensor shape: it has too many bytes"))
             }
             _ => Ok((dtype, Content::Data(extent))),
         }
+    }
+}
+
+/// Fewest bytes that hold the elements of a `string` or `variant` tensor, each of which has a length
+/// of a byte at least. (Old writers left nothing for no elements.)
+fn least_size(dtype: DataType, dims: &[u64]) -> u64 {
+    let count = dims.iter().product::<u64>();
+    match (dtype, count) {
+        (_, 0) => 0,
+        // The checksum of all lengths; of a variant there is one for each element.
+        (DataType::String, count) => count.saturating_add(4),
+        (_, count) => count.saturating_mul(5),
     }
 }
 

@@ -51,7 +51,7 @@ pub fn merge(prefixes: &[PathBuf], prefix: &Path, options: &MergeOptions) -> Res
     let mut merged = Merged::default();
     for input in prefixes {
         let index = naming::index_path(input);
-        let read = File::open(&index).and_then(|file| file.read_all());
+        let read = File::open(&index).and_then(|file| index::read(&file));
         match read {
             Ok(bytes) => merged.add(input, &bytes).map_err(|error| error.at_path(&index))?,
             Err(error) if error.io_kind() != Some(std::io::ErrorKind::NotFound) => {

@@ -1,18 +1,19 @@
 //! An open bundle: the checked index, and data files opened as they are needed.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::entries::Entries;
 use super::entry::{Content, Entry, Extent, Header};
+use super::index;
 use super::naming;
 use super::shard::{Backend, Shard};
 use crate::error::{Error, Result};
 use crate::io::{File, Protection};
-use crate::ordered_code::{encode_slice_key, is_slice_key};
+use crate::ordered_code::{describe_key, encode_slice_key, is_slice_key, tensor_name};
 use crate::slice::TensorSlice;
 use crate::table::Table;
 
@@ -45,8 +46,9 @@ pub struct Reader {
     num_slices: usize,
     /// Whether the data of the entry was compared with its checksum.
     verified: Vec<AtomicBool>,
-    /// The data files opened so far, by number.
-    shards: Mutex<HashMap<u32, Arc<Shard>>>,
+    /// The data files that have an entry, by number, opened when they are needed. Not behind one
+    /// lock: a process that is forked while another thread holds it could never take it.
+    shards: Vec<(u32, OnceLock<Arc<Shard>>)>,
     options: OpenOptions,
 }
 
@@ -58,7 +60,7 @@ impl Reader {
     pub fn open(prefix: &Path, options: OpenOptions) -> Result<Self> {
         let path = naming::index_path(prefix);
         let index = File::open(&path)?;
-        let bytes = index.read_all()?;
+        let bytes = index::read(&index)?;
         let (header, entries) = decode_index(&bytes).map_err(|error| error.at_path(&path))?;
         check_no_overlap(&entries).map_err(|error| error.at_path(&path))?;
         let num_slices = entries.partition_point(is_slice_key);
@@ -68,8 +70,8 @@ impl Reader {
             header,
             num_slices,
             verified: (0..entries.len()).map(|_| AtomicBool::new(false)).collect(),
+            shards: numbers(&entries).into_iter().map(|number| (number, OnceLock::new())).collect(),
             entries,
-            shards: Mutex::default(),
             options,
         })
     }
@@ -121,8 +123,11 @@ impl Reader {
     /// The data file `number`, opened on first use and then kept open: a reader goes on working
     /// while somebody deletes the checkpoint.
     pub(super) fn shard(&self, number: u32) -> Result<Arc<Shard>> {
-        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shard) = shards.get(&number) {
+        let place = self.shards.binary_search_by_key(&number, |(number, _)| *number).ok();
+        let Some((_, slot)) = place.and_then(|place| self.shards.get(place)) else {
+            return Err(Error::invalid(format!("no entry is in data file {number}")));
+        };
+        if let Some(shard) = slot.get() {
             return Ok(Arc::clone(shard));
         }
         let path = naming::data_path(&self.prefix, number, self.header.num_shards);
@@ -146,8 +151,8 @@ impl Reader {
             _ => error,
         });
         let shard = Arc::new(opened.map_err(|error| error.with_shard(number))?);
-        shards.insert(number, Arc::clone(&shard));
-        Ok(shard)
+        // Of two threads that opened it at once, one lets go of its own.
+        Ok(Arc::clone(slot.get_or_init(|| shard)))
     }
 
     pub(super) fn is_verified(&self, position: usize) -> bool {
@@ -163,9 +168,7 @@ impl Reader {
     /// Adds to an error which tensor, data file and bytes it is about.
     pub(super) fn locate(&self, error: Error, position: usize) -> Error {
         let Some(entry) = self.entries.get(position) else { return error };
-        let name = crate::ordered_code::decode_slice_key(entry.key)
-            .map_or_else(|_| entry.key.to_vec(), |(name, _)| name);
-        let error = error.with_key(&name);
+        let error = error.with_key(&tensor_name(entry.key));
         let Content::Data(extent) = entry.content else {
             return error.at_path(&naming::index_path(&self.prefix));
         };
@@ -200,6 +203,20 @@ fn no_header() -> Error {
     )
 }
 
+/// The numbers of the data files that have an entry.
+fn numbers(entries: &Entries) -> BTreeSet<u32> {
+    let mut numbers = BTreeSet::new();
+    let mut last = None;
+    for content in entries.contents() {
+        if let Content::Data(extent) = content
+            && last.replace(extent.shard) != Some(extent.shard)
+        {
+            numbers.insert(extent.shard);
+        }
+    }
+    numbers
+}
+
 /// Two entries that share bytes cannot both be what was saved.
 fn check_no_overlap(entries: &Entries) -> Result<()> {
     let mut extents: Vec<(Extent, usize)> = Vec::with_capacity(entries.len());
@@ -213,11 +230,9 @@ fn check_no_overlap(entries: &Entries) -> Result<()> {
     extents.sort_unstable_by_key(|(extent, _)| (extent.shard, extent.offset));
     for (first, second) in extents.iter().zip(extents.iter().skip(1)) {
         if first.0.shard == second.0.shard && first.0.end() > second.0.offset {
-            let key = |position: usize| {
-                entries.key(position).unwrap_or_default().escape_ascii().to_string()
-            };
+            let key = |position: usize| describe_key(entries.key(position).unwrap_or_default());
             return Err(Error::corruption(format!(
-                "tensors {} and {} overlap in data file {}",
+                "{} and {} overlap in data file {}",
                 key(first.1),
                 key(second.1),
                 first.0.shard

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::entry::Extent;
 use super::transfer::Source;
 use crate::error::{Error, Result};
-use crate::io::{File, Mapping, Memory, Protection};
+use crate::io::{File, Mapping, Memory, Protection, zeroed};
 
 /// How the bytes of data files are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -110,7 +110,7 @@ impl Shard {
         if let Some(memory) = self.mapping.as_deref().filter(|memory| memory.enter(start..end)) {
             return memory.get(start..end).map(Into::into).ok_or_else(short);
         }
-        let mut bytes = vec![0; length];
+        let mut bytes = zeroed(length)?;
         self.file.read_at(&mut bytes, extent.offset)?;
         Ok(bytes.into())
     }

@@ -14,6 +14,9 @@ const WITNESSES: usize = 8;
 /// None of them larger than this, so that an error does not take as long as a full check.
 const WITNESS_SIZE: u64 = 16 << 20;
 
+const NOT_A_PAIR: &str = "the other tensors do not match either: index and data files are not a \
+                          pair, one of them was copied from a different save";
+
 impl Reader {
     /// Checks the data of the tensors at `positions` against their checksums, going on after
     /// failures; returns each failed position with its error.
@@ -45,8 +48,15 @@ impl Reader {
                 *flag = true;
             }
         }
-        for (plan, _) in plans.iter().zip(bad).filter(|(_, bad)| !bad) {
+        let mut matching = 0;
+        for (plan, _) in plans.iter().zip(&bad).filter(|(_, bad)| !*bad) {
             self.set_verified(plan.position);
+            matching += usize::from(plan.extent.size > 0);
+        }
+        let differ = |(_, error): &(usize, Error)| error.checksums().is_some();
+        if failures.len() > 1 && matching == 0 && failures.iter().all(differ) {
+            let note = |(position, error): (usize, Error)| (position, error.with_note(NOT_A_PAIR));
+            failures = failures.into_iter().map(note).collect();
         }
         failures.sort_by_key(|(position, _)| *position);
         Ok(failures)
@@ -105,10 +115,7 @@ impl Reader {
         let transfers: Result<Vec<_>> = plans.iter().map(|plan| plan.transfer(None)).collect();
         let failed = transfers.and_then(|transfers| transfer::run(transfers, workers));
         match failed {
-            Ok(failed) if witnesses > 0 && failed.len() == witnesses => error.with_note(
-                "the other tensors do not match either: index and data files are not a pair, \
-                 one of them was copied from a different save",
-            ),
+            Ok(failed) if witnesses > 0 && failed.len() == witnesses => error.with_note(NOT_A_PAIR),
             _ => error,
         }
     }

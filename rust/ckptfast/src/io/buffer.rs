@@ -3,6 +3,7 @@
 //! TensorFlow uses a foreign buffer without copying only if it is aligned to 64 bytes. Faulting in
 //! fresh memory by 4 KiB pages is four times slower than by huge pages.
 
+use std::io;
 use std::ops::{Deref, DerefMut};
 
 use memmap2::{Advice, MmapMut};
@@ -91,6 +92,20 @@ impl Drop for Buffer {
             kept::keep(pages);
         }
     }
+}
+
+/// As [`Buffer::zeroed`], where alignment does not matter.
+///
+/// # Errors
+/// `Io` when the system has no such amount of memory.
+pub fn zeroed(length: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| {
+        let what = format!("cannot allocate {length} bytes of memory");
+        Error::io(what, io::ErrorKind::OutOfMemory.into())
+    })?;
+    bytes.resize(length, 0);
+    Ok(bytes)
 }
 
 impl Deref for Buffer {

@@ -1,10 +1,11 @@
 //! A file opened for reading, with its length and the kind of file system it lies on.
 
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
+use super::zeroed;
 use crate::error::{Error, Result};
 
 /// Some systems refuse single reads and writes of 2 GiB and more.
@@ -44,7 +45,10 @@ impl File {
     /// Opens `path` for reading.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |error| Error::io("cannot open", error).at_path(path);
-        let handle = std::fs::File::open(path).map_err(failed)?;
+        // To open a pipe would wait for a writer. It has no length, so nothing is read from one.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let mut options = std::fs::File::options();
+        let handle = options.read(true).custom_flags(flags).open(path).map_err(failed)?;
         let metadata = handle.metadata().map_err(failed)?;
         if metadata.is_dir() {
             return Err(failed(std::io::ErrorKind::IsADirectory.into()));
@@ -53,10 +57,13 @@ impl File {
     }
 
     /// The whole content, for files known to be small (an index).
+    ///
+    /// # Errors
+    /// `Io` also where there is no memory for it.
     pub fn read_all(&self) -> Result<Vec<u8>> {
         let length = usize::try_from(self.length)
             .map_err(|_| Error::unsupported("file is too large").at_path(&self.path))?;
-        let mut bytes = vec![0; length];
+        let mut bytes = zeroed(length)?;
         self.read_at(&mut bytes, 0)?;
         Ok(bytes)
     }

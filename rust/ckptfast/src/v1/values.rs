@@ -14,11 +14,10 @@
 //! into one field, but a field for each of them means the same. TensorFlow 2.21 writes no other
 //! type into V1 files.
 
-use std::io;
-
 use crate::coding;
 use crate::dtype::DataType;
 use crate::error::{Error, Result};
+use crate::io::zeroed;
 use crate::proto::wire::{self, Field};
 
 /// The elements of one slice, row-major.
@@ -100,16 +99,6 @@ pub(super) fn decode(dtype: DataType, count: u64, tensor: &[u8]) -> Result<Value
     let mut output = zeroed(length)?;
     decode_into(encoding, tensor, &mut output)?;
     Ok(Values::Bytes(output))
-}
-
-fn zeroed(length: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_| {
-        let what = format!("cannot allocate {length} bytes of memory");
-        Error::io(what, io::ErrorKind::OutOfMemory.into())
-    })?;
-    bytes.resize(length, 0);
-    Ok(bytes)
 }
 
 fn too_few(expected: u64) -> Error {
