@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Module paths below `crate`. A folder's `mod.rs` bears the folder's name.
 RUST_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("error", "crc32c", "farmhash", "coding", "counters", "parallel"),
+    ("error", "crc32c", "farmhash", "coding", "counters", "parallel", "libraries"),
     ("dtype", "shape", "slice", "ordered_code", "proto"),
     ("table", "io"),
     ("bundle", "v1", "checkpoint"),

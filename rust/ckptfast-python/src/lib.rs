@@ -35,8 +35,8 @@ mod native {
         region::Region,
         writer::{merge, write},
         {
-            counters, crc32c, default_threads, enter, fingerprint64, first_value, on_network,
-            release_memory, shard_count,
+            counters, crc32c, default_threads, enter, fingerprint64, first_value, libraries_name,
+            library_loads, on_network, release_memory, shard_count,
         },
     };
 }
@@ -60,6 +60,19 @@ fn counters() -> BTreeMap<&'static str, u64> {
 #[pyfunction]
 fn default_threads() -> usize {
     ckptfast::parallel::default_threads()
+}
+
+/// Whether a loaded library has `text` among its dynamic symbols, but for those whose file name
+/// begins with one of `excepted`.
+#[pyfunction]
+fn libraries_name(py: Python<'_>, text: Vec<u8>, excepted: Vec<Vec<u8>>) -> bool {
+    py.detach(|| ckptfast::libraries::any_names(&text, &excepted))
+}
+
+/// How many libraries have ever been loaded into this process.
+#[pyfunction]
+fn library_loads() -> u64 {
+    ckptfast::libraries::loads()
 }
 
 /// The unmasked CRC-32C of `data`, continuing from the checksum `crc` of earlier bytes.

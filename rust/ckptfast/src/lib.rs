@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod farmhash;
 pub mod io;
+pub mod libraries;
 pub mod ordered_code;
 pub mod parallel;
 pub mod proto;

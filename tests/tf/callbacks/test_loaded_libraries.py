@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "python" / "ckptfast" / "tf" / "_libraries.py"
 # As the compiler calls a method of the manager; whoever registers callbacks needs another one.
 SYMBOL = "_ZN10tensorflow10checkpoint25CheckpointCallbackManager4SaveESt17basic_string_viewIcE"
 
@@ -32,14 +31,15 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers(folder: Path, code: str) -> list[str]:
-    """What a program prints that has `load`, `ask` and `search`."""
+    """What a program prints that has `libraries`, `ask` and `load`."""
     program = f"""
-        import ctypes, importlib.util, os
-        spec = importlib.util.spec_from_file_location("libraries", {str(MODULE)!r})
-        libraries = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(libraries)
+        import ctypes, os, sys, types
+        import ckptfast
+        package = types.ModuleType("ckptfast.tf")  # the real one would load TensorFlow
+        package.__path__ = [os.path.join(os.path.dirname(ckptfast.__file__), "tf")]
+        sys.modules["ckptfast.tf"] = package
+        from ckptfast.tf import _libraries as libraries
         ask = libraries.may_register_callbacks
-        search = libraries._search
         load = ctypes.CDLL
         os.chdir({str(folder)!r})
     """
@@ -81,12 +81,16 @@ def test_a_library_whose_file_is_gone_counts(libraries: Path) -> None:
 def test_tables_are_read_once(libraries: Path) -> None:
     code = """
         ask()
-        tables, read = [], libraries._strings
-        libraries._strings = lambda library: tables.append(library.name) or read(library)
+        reads = []
+        native = libraries._native
+        libraries._native = types.SimpleNamespace(
+            library_loads=native.library_loads,
+            libraries_name=lambda *given: reads.append(given) or native.libraries_name(*given),
+        )
         ask()
-        print(len(tables))
+        print(len(reads))
         load("./plain.so")
         ask(), ask()
-        print(len(tables))
+        print(len(reads))
     """
     assert answers(libraries, code) == ["0", "1"]
