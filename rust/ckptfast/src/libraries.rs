@@ -3,9 +3,10 @@
 //! What a library needs from others, and offers to them, stands in the string table of its dynamic
 //! symbols, which is in memory for as long as the library is (System V gABI, "Dynamic Section").
 //!
-//! One of the few places with `unsafe`: the linker hands out pointers. They are looked at only while it calls back, which it does under its lock:
-//! nothing is unloaded meanwhile. What is called back must not be Python: a thread that imports a
-//! module waits for that lock, and has the interpreter's.
+//! One of the few places with `unsafe`: the linker hands out pointers. They are looked at only while
+//! it calls back, which it does under its lock: nothing is unloaded meanwhile. What is called back
+//! must not be Python: a thread that imports a module waits for that lock, and has the
+//! interpreter's.
 
 use std::ffi::{CStr, c_int, c_void};
 
