@@ -25,7 +25,7 @@ Files = tuple[Path, Path]
 
 
 class Restoring:
-    """One way of restoring, into its own session or (`fresh`) into a new session every time."""
+    """One way of restoring, into its own session or (`fresh`) as the first thing in a new one."""
 
     def __init__(
         self, program: Program, files: Files, how: How, *, fresh: bool = False, touch: bool = False
@@ -42,6 +42,8 @@ class Restoring:
         self._version = 1 - self._version
         if self._session is None:
             self._session = self._program.session()
+        if self._fresh:
+            ckptfast.release_memory()
 
     def run(self) -> None:
         self._how(self._session, os.fspath(self._files[self._version]))

@@ -1,7 +1,5 @@
 //! Memory of the core, seen by Python through the buffer protocol.
 //!
-//! One of the two places with `unsafe` (the other maps files).
-//!
 //! # Contract
 //! The memory lives as long as the `Region`, and every view holds the `Region`. Nobody writes to
 //! it through a read-only view. A writable one is handed out once, for memory nothing else uses.

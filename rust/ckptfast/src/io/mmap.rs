@@ -1,7 +1,5 @@
 //! A file mapped into memory.
 //!
-//! One of the two places with `unsafe` (the other hands memory to Python).
-//!
 //! # Contract
 //! A mapping is sound while nobody changes the file in place. Writers of this library never do:
 //! they write a sibling and rename it, which leaves the mapped inode as it was. Somebody else may:
