@@ -41,6 +41,11 @@ impl Buffer {
     /// # Errors
     /// `Io` when the system has no such amount of memory.
     pub fn zeroed(length: usize) -> Result<Self> {
+        kept::make_room(length);
+        Self::fresh(length)
+    }
+
+    fn fresh(length: usize) -> Result<Self> {
         let failed = |error| Error::io(format!("cannot allocate {length} bytes of memory"), error);
         let storage = if length >= HUGE {
             let pages = MmapMut::map_anon(length).map_err(failed)?;
@@ -69,7 +74,7 @@ impl Buffer {
         let missing = lengths.iter().zip(&found).filter(|(_, found)| found.is_none());
         kept::make_room(missing.map(|(length, _)| *length).sum());
         let all = found.into_iter().zip(lengths);
-        all.map(|(found, &length)| found.map_or_else(|| Self::zeroed(length), Ok)).collect()
+        all.map(|(found, &length)| found.map_or_else(|| Self::fresh(length), Ok)).collect()
     }
 
     /// Whether the system has yet to find, and to zero, the pages.
