@@ -36,7 +36,6 @@ const GAP: usize = 64 << 10;
 const COLD_STREAMS: usize = 2;
 
 /// Where bytes come from.
-///
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The data file.
@@ -217,7 +216,9 @@ fn is_cold(unit: &[Piece<'_>]) -> bool {
 /// costs what touching them one by one does, and fails instead of ending the process where somebody
 /// has cut the file; reading it then gives the error.
 fn is_mapped(unit: &[Piece<'_>]) -> bool {
-    let touched = unit.iter().filter(|piece| piece.check || piece.has_target());
+    let touched = unit
+        .iter()
+        .filter(|piece| piece.source.mapping.is_some() && (piece.check || piece.has_target()));
     stretches(touched)
         .into_iter()
         .all(|(source, range)| source.mapping.is_none_or(|mapping| mapping.enter(range)))

@@ -72,7 +72,7 @@ impl Buffer {
         };
         let found: Vec<Option<Self>> = lengths.iter().map(kept).collect();
         let missing = lengths.iter().zip(&found).filter(|(_, found)| found.is_none());
-        kept::make_room(missing.map(|(length, _)| *length).sum());
+        kept::make_room(missing.fold(0, |sum, (length, _)| sum.saturating_add(*length)));
         let all = found.into_iter().zip(lengths);
         all.map(|(found, &length)| found.map_or_else(|| Self::fresh(length), Ok)).collect()
     }
