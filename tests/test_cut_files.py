@@ -82,6 +82,28 @@ def test_the_records_of_a_v1_file_are_gone(tf: ModuleType, tmp_path: Path) -> No
         assert len(reader._verify("abc")) == 3
 
 
+@pytest.mark.parametrize("kept", ["b", "c", "bc", ""])
+def test_what_is_copied_into_kept_and_fresh_memory_at_once(tmp_path: Path, kept: str) -> None:
+    """Into kept memory the copy is made from the mapping, into fresh memory by reading."""
+    lengths = {"a": 200_001, "b": 700_001, "c": 600_001}
+    tensors = {name: np.full(length, 2, np.float32) for name, length in lengths.items()}
+    odd = {"0": np.zeros(3, np.int8)}  # sorts first, so that nothing else is aligned
+    prefix = ckptfast.save(tmp_path / "m", odd | tensors, align=1, shards=1, durability="none")
+    ckptfast.release_memory()
+    with ckptfast.open(prefix) as reader:
+        for name in kept:
+            assert (reader[name] == 2).all()
+        loaded = reader._arrays("abc")
+        assert all((array == 2).all() for array in loaded.values())
+        del loaded
+        ckptfast.release_memory()
+        for name in kept:
+            reader[name]  # its memory is the next one's of this length
+        os.truncate(data(prefix), 8192)
+        with pytest.raises(DataLossError, match="ends too early"):
+            reader._arrays("abc")
+
+
 @pytest.mark.parametrize("transposed", [False, True], ids=["as it lies", "transposed"])
 def test_what_was_loaded_is_saved_again(prefix: str, tmp_path: Path, transposed: bool) -> None:
     value = ckptfast.load(prefix)["whole"]
