@@ -299,11 +299,13 @@ def test_a_killed_process_leaves_a_broken_model_or_a_wrong_fingerprint(
         "    ckptfast.reshard(sys.argv[1], shards=n, align=8); print(flush=True)"
     )
     counts, kept = set(), 0
-    for attempt in range(25):
+    for attempt in range(200):
+        if attempt >= 25 and len(counts) > 1 and kept:
+            break  # a busy machine spends most of its time where there is no fingerprint
         command = [sys.executable, "-c", program, model]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout and process.stdout.readline()
-            time.sleep(attempt * 0.003)
+            time.sleep(attempt % 25 * 0.003)
             process.kill()
         assert_same(everything(model), before)
         counts.add(ckptfast.open(model).num_shards)
