@@ -436,3 +436,22 @@ def test_the_closed_folder_a_state_file_was_copied_from_hides_the_copy(
     state(tmp_path / "checkpoint", "/closed/run/other-2")
     with pytest.warns(RuntimeWarning, match="Permission denied"):
         assert ckptfast.latest_checkpoint(tmp_path) is None
+
+
+def test_paths_of_a_state_may_be_path_objects_and_are_checked(tmp_path: Path) -> None:
+    """They went into the state as they were, and writing it failed without saying why."""
+    paths = [tmp_path / "m-1", os.fsencode(tmp_path / "m-2")]
+    ckptfast.update_checkpoint_state(
+        tmp_path, tmp_path / "m-2", paths, all_model_checkpoint_timestamps=[1, 2]
+    )
+    found = ckptfast.get_checkpoint_state(tmp_path)
+    assert found is not None
+    assert found.model_checkpoint_path == f"{tmp_path}/m-2"
+    assert found.all_model_checkpoint_paths == [f"{tmp_path}/m-1", f"{tmp_path}/m-2"]
+    state = ckptfast.generate_checkpoint_state_proto(
+        tmp_path, "m", all_model_checkpoint_timestamps=[1]
+    )
+    assert str(state.all_model_checkpoint_timestamps) == "[1.0]"
+    for latest, others in [(None, []), ("m", [None, "m"])]:
+        with pytest.raises(TypeError, match=r"the path of a checkpoint.*None"):
+            ckptfast.update_checkpoint_state(tmp_path, latest, others)  # type: ignore[arg-type]

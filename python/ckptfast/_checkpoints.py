@@ -154,8 +154,8 @@ def _delete(path: str) -> None:
 
 def generate_checkpoint_state_proto(
     save_dir: AnyPath,
-    model_checkpoint_path: str,
-    all_model_checkpoint_paths: Sequence[str] | None = None,
+    model_checkpoint_path: AnyPath,
+    all_model_checkpoint_paths: Sequence[AnyPath] | None = None,
     all_model_checkpoint_timestamps: Sequence[float] | None = None,
     last_preserved_timestamp: float | None = None,
 ) -> CheckpointState:
@@ -169,10 +169,11 @@ def generate_checkpoint_state_proto(
             f"all_model_checkpoint_paths is a list, not one path: {all_model_checkpoint_paths!r}"
         )
     directory = os.fsdecode(save_dir)
-    paths = list(all_model_checkpoint_paths or ())
+    model_checkpoint_path = _paths.text(model_checkpoint_path)
+    paths = [_paths.text(path) for path in all_model_checkpoint_paths or ()]
     if not paths or paths[-1] != model_checkpoint_path:
         paths.append(model_checkpoint_path)
-    timestamps = list(all_model_checkpoint_timestamps or ())
+    timestamps = [float(stamp) for stamp in all_model_checkpoint_timestamps or ()]
     if timestamps and len(timestamps) != len(paths):
         raise ValueError(
             "Checkpoint timestamps, if provided, must match checkpoint paths (got "
@@ -193,8 +194,8 @@ def _relative(path: str, directory: str) -> str:
 @_reading()
 def update_checkpoint_state(
     save_dir: AnyPath,
-    model_checkpoint_path: str,
-    all_model_checkpoint_paths: Sequence[str] | None = None,
+    model_checkpoint_path: AnyPath,
+    all_model_checkpoint_paths: Sequence[AnyPath] | None = None,
     latest_filename: str | None = None,
     all_model_checkpoint_timestamps: Sequence[float] | None = None,
     last_preserved_timestamp: float | None = None,
@@ -219,7 +220,7 @@ def update_checkpoint_state(
     path = os.path.join(directory, _state_name(latest_filename))
     if path == state.model_checkpoint_path:
         raise RuntimeError(
-            f"Save path '{model_checkpoint_path}' conflicts with path used for "
+            f"Save path '{_paths.text(model_checkpoint_path)}' conflicts with path used for "
             "checkpoint state.  Please use a different save path."
         )
     _state.write(path, state, durability=durability)

@@ -290,6 +290,12 @@ def test_a_mistyped_option_is_refused(tf: ModuleType, path: str, name: str) -> N
         Model("resource", SHAPES).restore(path, **{name: "skp"})
 
 
+def test_strict_is_a_flag_and_nothing_else(path: str) -> None:
+    """`strict="no"` would be true."""
+    with pytest.raises(TypeError, match="strict is True or False, not 'no'"):
+        Model("resource", SHAPES).restore(path, strict="no")
+
+
 def test_missing_variables_get_their_initial_values(kind: str, path: str) -> None:
     model = Model(kind, {"new": [2], "step": []})
     report = model.restore(path, on_missing="initialize")

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from .. import _patterns
+from .. import _arguments, _patterns
 from .._bundle import Backend, Reader, open_private, while_replaced
 from .._patterns import Patterns, Rename
 from ..errors import CheckpointError, NotFoundError, _located
@@ -173,6 +173,7 @@ def _policy(
         raise ValueError(f"on_missing is 'error', 'skip' or 'initialize', not {on_missing!r}")
     if on_mismatch not in (None, "error", "skip", "slice"):
         raise ValueError(f"on_mismatch is 'error', 'skip' or 'slice', not {on_mismatch!r}")
+    _arguments.flag("strict", strict)
     default = "error" if strict else "skip"
     return _Policy(on_missing or default, on_mismatch or default)
 
