@@ -383,7 +383,8 @@ def test_a_killed_process_leaves_half_a_file(prefix: str, tmp_path: Path, name: 
     for attempt in range(12):
         command = [sys.executable, "-c", program, tmp_path / name, *given]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout and process.stdout.readline()
+            for _ in range(1 + attempt % 2):  # so that both are met, however slow the machine is
+                assert process.stdout and process.stdout.readline()
             time.sleep(attempt * 0.002)
             process.kill()
         tensors = read(tmp_path / name)
