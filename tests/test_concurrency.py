@@ -67,7 +67,7 @@ def test_loads_and_saves_at_the_same_time(tmp_path: Path) -> None:
 
     def read() -> int:
         loads = 0
-        while not done.is_set():
+        while not (done.is_set() and loads):
             loaded = ckptfast.load(prefix)
             steps = {float(value[0]) for value in loaded.values()}
             assert len(steps) == 1
