@@ -87,7 +87,9 @@ def _signature(matches: Sequence[Match]) -> tuple[Any, ...]:
 def _build(graph: Any, matches: Sequence[Match]) -> tuple[Any, Any]:
     parts = [part for match in matches for part in match.target.parts]
     sources = [source for match in matches for source in match.sources]
-    with graph.as_default(), graph.control_dependencies(None), graph.name_scope("ckptfast/restore"):
+    from .saver._graph_nodes import building  # it is loaded after this module
+
+    with building(graph, "restore"):
         file = tf.compat.v1.placeholder(tf.string, [], name="prefix")
         values = tf.raw_ops.RestoreV2(
             prefix=file,
