@@ -120,14 +120,7 @@ def restore(
         with open_private(path, verify=verify, copy=copy, backend=backend) as reader:
             names = _names(reader, rename, policy, own, moving_averages=moving_averages)
             plan = _plan.plan(reader, choice.targets, names, slices=policy.mismatch == "slice")
-            error = _plan.error_of(
-                reader,
-                plan,
-                missing=policy.missing == "error",
-                mismatched=policy.mismatch != "skip",
-            )
-            if error is not None:
-                raise error
+            _check(reader, plan, policy)
             absent = plan.absent if policy.missing == "initialize" and session is not None else []
             with _callbacks.restoring(session, reader):
                 nbytes, new = _apply.apply(session, reader, plan, initialize=absent, verify=verify)
@@ -176,6 +169,18 @@ def _policy(
     _arguments.flag("strict", strict)
     default = "error" if strict else "skip"
     return _Policy(on_missing or default, on_mismatch or default)
+
+
+def _check(reader: Reader, plan: Plan, policy: _Policy) -> None:
+    """Raise the one error that lists what does not fit and may not be passed over."""
+    error = _plan.error_of(
+        reader,
+        plan,
+        missing=policy.missing == "error",
+        mismatched=policy.mismatch != "skip",
+    )
+    if error is not None:
+        raise error
 
 
 def _names(
