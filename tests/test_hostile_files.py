@@ -16,7 +16,7 @@ import pytest
 
 import ckptfast
 from helpers import bundle, tf_io, values
-from helpers.bundle import entry, field, header, plain_entry, slice_key
+from helpers.bundle import entry, field, header, plain_entry, shape_proto, slice_key, slice_proto
 from helpers.damage import sweep
 from helpers.table import build_table, crc32c, parse_table, snappy, varint
 from helpers.values import assert_same
@@ -202,6 +202,28 @@ def test_files_that_claim_terabytes_and_pipes_neither_abort_nor_hang(tmp_path: P
     assert strings[0] == "MemoryError"
     assert piped[0] == "DataLossError"
     assert "too short" in piped[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [(FLOAT, field(5, bytes(4))), (STRING, field(8, b""))]
+)
+def test_slices_of_a_v1_file_that_claim_gigabytes_take_no_memory(
+    tmp_path: Path, number: int, value: bytes
+) -> None:
+    """The first slice is there; memory for all was taken before the second one was looked at."""
+    specs = ["0,1", f"1,{(1 << 36) - 1}"]
+    slices = b"".join(field(4, slice_proto(spec)) for spec in specs)
+    about = field(1, b"w") + field(2, shape_proto((1 << 36,))) + field(3, number) + slices
+    items = [(b"", field(1, field(1, about)))]
+    for spec in specs:
+        record = field(1, b"w") + field(2, slice_proto(spec)) + field(3, value)
+        items.append((slice_key(b"w", spec), field(2, record)))
+    (tmp_path / "m.ckpt").write_bytes(build_table(items))
+    with ckptfast.open(tmp_path / "m.ckpt") as reader:
+        assert reader.info("w").shape == (1 << 36,)
+        for read in [lambda: reader["w"], lambda: reader.read("w", np.s_[: 1 << 35])]:
+            with pytest.raises(ckptfast.DataLossError, match=r"fewer than \d+ elements .*'w'"):
+                read()
 
 
 @pytest.mark.parametrize("name", HEADERS)

@@ -146,12 +146,19 @@ def plain_entry(
 
 
 def slice_key(name: bytes, spec: str) -> bytes:
-    """The key of one slice, whose numbers lie between 0 and 63."""
+    """The key of one slice."""
     escaped = {0x00: b"\0\xff", 0xFF: b"\xff\0"}
     out = b"\0" + b"".join(escaped.get(byte, bytes([byte])) for byte in name) + b"\0\1"
     extents = spec.split(":") if spec else []
     out += bytes([1, len(extents)]) if extents else b"\0"
     for text in extents:
         start, length = (0, -1) if text == "-" else map(int, text.split(","))
-        out += bytes([0x80 ^ start, (0x80 ^ length) & 0xFF])
+        out += _ordered(start) + _ordered(length)
     return out
+
+
+def _ordered(number: int) -> bytes:
+    """In n bytes 7n bits, whose order is that of the numbers; the first n bits tell n and sign."""
+    size = next(size for size in range(1, 11) if -1 << 7 * size - 1 <= number < 1 << 7 * size - 1)
+    ones = (1 << size) - 1 << 7 * size
+    return (number % (1 << 8 * size) ^ ones).to_bytes(size, "big")

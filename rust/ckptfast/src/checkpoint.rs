@@ -240,11 +240,16 @@ fn read_v1(
     let regions = tensor.slices.iter().map(|(slice, _)| slice.resolve(&tensor.shape));
     let regions = regions.collect::<Result<Vec<_>>>()?;
     partition::check_cover(target, &regions).map_err(|error| error.with_key(&tensor.name))?;
+    let is_needed = |region: &Region| {
+        partition::overlap(target, region).is_some() || target.shape.num_elements() == 0
+    };
+    let needed = || regions.iter().enumerate().filter(|(_, region)| is_needed(region));
+    if needed().nth(1).is_some() {
+        // Every part may be there before memory for the whole is taken.
+        needed().try_for_each(|(index, _)| reader.check_slice(tensor, index))?;
+    }
     let mut assembly = None;
-    for (index, region) in regions.iter().enumerate() {
-        if partition::overlap(target, region).is_none() && target.shape.num_elements() > 0 {
-            continue;
-        }
+    for (index, region) in needed() {
         let part = match reader.read_slice(tensor, index)? {
             Values::Bytes(bytes) => {
                 counters::BYTES_VERIFIED.add(bytes.len() as u64);
@@ -260,7 +265,6 @@ fn read_v1(
         if region == target {
             return Ok(part);
         }
-        // The first part that was found bounds what is allocated.
         let assembly = match &mut assembly {
             Some(assembly) => assembly,
             empty @ None => empty.insert(Assembly::new(target, tensor.dtype)?),

@@ -7,6 +7,7 @@ use prost::Message;
 use super::meta::{self, Tensors, V1Tensor};
 use super::records::{Pages, Records};
 use super::values::{self, Values};
+use crate::dtype::DataType;
 use crate::error::{Error, Result};
 use crate::ordered_code::encode_slice_key;
 use crate::proto::TensorSliceProto;
@@ -57,6 +58,25 @@ impl<B: Pages> V1Reader<B> {
     /// `Corruption` when the slice has no record, or the record is not as the metadata says;
     /// `Unsupported` for an element type that V1 files do not have.
     pub fn read_slice(&self, tensor: &V1Tensor, slice: usize) -> Result<Values> {
+        self.with_record(tensor, slice, values::decode)
+    }
+
+    /// Checks that a slice has a record long enough for its elements: less than reading it, and
+    /// done before memory is taken for a tensor of many slices.
+    ///
+    /// # Errors
+    /// As [`V1Reader::read_slice`].
+    pub fn check_slice(&self, tensor: &V1Tensor, slice: usize) -> Result<()> {
+        self.with_record(tensor, slice, values::check_room)
+    }
+
+    /// Hands element type, number of elements and `TensorProto` of one slice to `work`.
+    fn with_record<T>(
+        &self,
+        tensor: &V1Tensor,
+        slice: usize,
+        work: impl FnOnce(DataType, u64, &[u8]) -> Result<T>,
+    ) -> Result<T> {
         let file = tensor
             .slices
             .get(slice)
@@ -64,7 +84,8 @@ impl<B: Pages> V1Reader<B> {
         let (slice, file) = file.ok_or_else(|| {
             Error::invalid(format!("there is no slice number {slice}")).with_key(&tensor.name)
         })?;
-        read_record(file, tensor, slice)
+        find_record(file, tensor, slice)
+            .and_then(|(count, values)| work(tensor.dtype, count, values))
             .map_err(|error| error.with_key(&tensor.name).at_path(&file.path))
     }
 }
@@ -76,11 +97,12 @@ fn open_file(bytes: &[u8], number: usize, tensors: &mut Tensors) -> Result<Recor
     Ok(Records::new(table))
 }
 
-fn read_record<B: Pages>(
-    file: &ShardFile<B>,
+/// Number of elements and `TensorProto` of one slice.
+fn find_record<'a, B: Pages>(
+    file: &'a ShardFile<B>,
     tensor: &V1Tensor,
     slice: &TensorSlice,
-) -> Result<Values> {
+) -> Result<(u64, &'a [u8])> {
     let key = encode_slice_key(&tensor.name, slice);
     let record = file
         .records
@@ -94,7 +116,7 @@ fn read_record<B: Pages>(
         )));
     }
     let count = slice.resolve(&tensor.shape)?.shape.num_elements();
-    values::decode(tensor.dtype, count, values)
+    Ok((count, values))
 }
 
 /// Name, slice and `TensorProto` of a record.

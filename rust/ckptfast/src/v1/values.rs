@@ -89,13 +89,12 @@ pub(super) fn decode(dtype: DataType, count: u64, tensor: &[u8]) -> Result<Value
     if dtype == DataType::String {
         return decode_strings(count, tensor).map(Values::Strings);
     }
+    // Memory is taken only for what the message has bytes enough to hold.
+    check_room(dtype, count, tensor)?;
     let encoding = Encoding::of(dtype)?;
     let length = dtype.size().and_then(|size| count.checked_mul(size as u64));
-    // Memory is taken only for what the message has bytes enough to hold.
-    let length = length
-        .filter(|&length| length / encoding.width as u64 * encoding.least() <= tensor.len() as u64)
-        .and_then(|length| usize::try_from(length).ok())
-        .ok_or_else(|| too_few(count))?;
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let length = length.ok_or_else(|| too_few(count))?;
     let mut output = zeroed(length)?;
     decode_into(encoding, tensor, &mut output)?;
     Ok(Values::Bytes(output))
@@ -107,6 +106,22 @@ fn too_few(expected: u64) -> Error {
 
 fn too_many() -> Error {
     Error::corruption("the record holds more elements than its slice")
+}
+
+/// Checks that a `TensorProto` is long enough for `count` elements.
+///
+/// # Errors
+/// `Corruption` when it is not, `Unsupported` for a type that V1 files do not have.
+pub(super) fn check_room(dtype: DataType, count: u64, tensor: &[u8]) -> Result<()> {
+    let least = if dtype == DataType::String {
+        // A tag and a length for each of them.
+        count.checked_mul(2)
+    } else {
+        let encoding = Encoding::of(dtype)?;
+        let length = dtype.size().and_then(|size| count.checked_mul(size as u64));
+        length.map(|length| length / encoding.width as u64 * encoding.least())
+    };
+    least.filter(|&least| least <= tensor.len() as u64).map(drop).ok_or_else(|| too_few(count))
 }
 
 /// Fills `output`, exactly, with the numbers of a `TensorProto`.
