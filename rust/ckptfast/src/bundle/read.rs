@@ -78,6 +78,7 @@ impl Reader {
         let mut values: Vec<Option<Value>> = Vec::with_capacity(positions.len());
         let mut plans = Vec::new();
         for &position in positions {
+            workers.interrupt.check()?;
             let entry = self.entry(position)?;
             let located = |error| self.locate(error, position);
             values.push(match &entry.content {

@@ -32,6 +32,7 @@ impl Reader {
         let mut plans = Vec::new();
         let mut owners = Vec::new();
         for &position in positions {
+            workers.interrupt.check()?;
             if let Err(error) = self.plan_check(position, &mut plans) {
                 failures.push((position, error));
             }
