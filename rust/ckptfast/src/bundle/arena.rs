@@ -20,7 +20,8 @@ pub struct Target<'a> {
     pub fresh: bool,
 }
 
-/// Buffers for a list of values, each value aligned to [`ALIGNMENT`].
+/// Buffers for a list of values, each value aligned to [`ALIGNMENT`]. Between them is whatever was
+/// there before.
 #[derive(Debug)]
 pub struct Arenas {
     buffers: Vec<Buffer>,

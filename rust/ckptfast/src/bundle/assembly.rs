@@ -24,13 +24,13 @@ pub struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    /// An empty box. The caller knows that `target` is covered by data that exists, which bounds
-    /// the memory taken here.
+    /// A box to be filled. The caller knows that `target` is covered by data that exists, which
+    /// bounds the memory taken here, and leaves nothing of what was in it.
     pub fn new(target: &'a Region, dtype: DataType) -> Result<Self> {
         let item = dtype.size().unwrap_or(NUMBER);
         let too_large = || Error::unsupported(format!("a box of {} elements", target.shape));
         let count = usize::try_from(target.shape.num_elements()).map_err(|_| too_large())?;
-        let bytes = Buffer::zeroed(count.checked_mul(item).ok_or_else(too_large)?)?;
+        let bytes = Buffer::one_to_fill(count.checked_mul(item).ok_or_else(too_large)?)?;
         let elements = if dtype.size().is_none() { Some(Vec::new()) } else { None };
         Ok(Self { target, item, bytes, elements })
     }

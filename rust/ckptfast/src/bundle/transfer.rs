@@ -259,7 +259,7 @@ impl Scratch {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut buffer = match idle {
             Some(buffer) => buffer,
-            None => Buffer::zeroed(COLD_STEP)?,
+            None => Buffer::one_to_fill(COLD_STEP)?,
         };
         let result = work(&mut buffer);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
@@ -309,8 +309,9 @@ impl Piece<'_> {
             .ok_or_else(|| Error::corruption("data file ends too early"))
     }
 
-    /// Copies pages of the file. What is in the target is not in the cache, so that the checksum is
-    /// that of the pages; whoever changes the file in that moment changes what others read anyway.
+    /// Copies pages of the file. The target is not in the cache, so the checksum is that of the
+    /// pages: what somebody writes to the file between the two would be missed, as it would be a
+    /// moment later where the pages themselves are the value.
     fn copy(&self, pages: &[u8], target: &mut [u8]) -> u32 {
         let mut digest = Digest::default();
         for (from, to) in pages.chunks(STEP).zip(target.chunks_mut(STEP)) {

@@ -41,7 +41,9 @@ impl Buffer {
     /// # Errors
     /// `Io` when the system has no such amount of memory.
     pub fn zeroed(length: usize) -> Result<Self> {
-        kept::make_room(length);
+        if length >= HUGE {
+            kept::make_room(length);
+        }
         Self::fresh(length)
     }
 
@@ -66,15 +68,25 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::zeroed`].
     pub fn to_fill(lengths: &[usize]) -> Result<Vec<Self>> {
-        let kept = |&length| {
-            let pages = if length >= HUGE { kept::take(length) } else { None };
-            pages.map(|pages| Self { storage: Storage::Pages(pages), length, fresh: false })
-        };
-        let found: Vec<Option<Self>> = lengths.iter().map(kept).collect();
+        let found: Vec<Option<Self>> = lengths.iter().map(|&length| Self::kept(length)).collect();
         let missing = lengths.iter().zip(&found).filter(|(_, found)| found.is_none());
-        kept::make_room(missing.fold(0, |sum, (length, _)| sum.saturating_add(*length)));
+        let large = missing.map(|(length, _)| *length).filter(|length| *length >= HUGE);
+        kept::make_room(large.fold(0, usize::saturating_add));
         let all = found.into_iter().zip(lengths);
         all.map(|(found, &length)| found.map_or_else(|| Self::fresh(length), Ok)).collect()
+    }
+
+    /// The same of one length.
+    ///
+    /// # Errors
+    /// As [`Buffer::zeroed`].
+    pub fn one_to_fill(length: usize) -> Result<Self> {
+        Self::kept(length).map_or_else(|| Self::zeroed(length), Ok)
+    }
+
+    fn kept(length: usize) -> Option<Self> {
+        let pages = if length >= HUGE { kept::take(length) } else { None };
+        pages.map(|pages| Self { storage: Storage::Pages(pages), length, fresh: false })
     }
 
     /// Whether the system has yet to find, and to zero, the pages.
@@ -84,7 +96,7 @@ impl Buffer {
 
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> Result<Self> {
-        let mut buffer = Self::zeroed(bytes.len())?;
+        let mut buffer = Self::one_to_fill(bytes.len())?;
         buffer.copy_from_slice(bytes);
         Ok(buffer)
     }

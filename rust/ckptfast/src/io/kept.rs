@@ -5,13 +5,14 @@
 //! buffers of a few megabytes asks again and again for memory of the same lengths.
 //!
 //! What is kept is soon offered to the system, which takes it without asking when memory is short;
-//! it never outlasts [`KEEP`]; and as much of it as does not fit goes back before fresh memory is
-//! taken, so that the most memory a process has at a time does not grow. Until then it counts as
-//! resident.
+//! it goes back after [`KEEP`], and before a process forks; and as much of it as does not fit goes
+//! back before fresh memory is taken for a value, so that values and what is kept never take more
+//! together than values took before, but for [`SLACK`]. Until then it counts as resident.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use memmap2::{MmapMut, UncheckedAdvice};
@@ -27,18 +28,22 @@ const OFFER: Duration = Duration::from_secs(1);
 /// Memory kept for a value is larger than the value by one part in this many at the most.
 const SLACK: usize = 16;
 
-/// Attempts to look at what is kept. Others are at it for less than a microsecond; but a process
-/// that was forked in that moment never sees the lock opened, so that nobody waits for it.
-const ATTEMPTS: usize = 1000;
+static KEPT: Mutex<Kept> = Mutex::new(Kept { all: BTreeMap::new(), looked_after: false });
 
-static KEPT: Mutex<Kept> = Mutex::new(Kept { all: BTreeMap::new(), keeper: None });
+/// Wakes the thread that looks after it when nothing is kept any more.
+static EMPTY: Condvar = Condvar::new();
 
-#[derive(Debug, Default)]
+thread_local! {
+    /// The lock, while this thread forks.
+    static FORKING: Cell<Option<MutexGuard<'static, Kept>>> = const { Cell::new(None) };
+}
+
+#[derive(Debug)]
 struct Kept {
     /// By length; of one length the last one to be left comes last. No list is empty.
     all: BTreeMap<usize, Vec<Left>>,
-    /// The process whose thread looks after it, where there is something to look after.
-    keeper: Option<u32>,
+    /// Whether a thread of this process offers and returns it.
+    looked_after: bool,
 }
 
 #[derive(Debug)]
@@ -50,40 +55,46 @@ struct Left {
 
 /// Kept memory for a value of `length` bytes, holding anything.
 pub fn take(length: usize) -> Option<MmapMut> {
-    look()?.take(length..=length.saturating_add(length / SLACK)).map(|left| left.pages)
+    let fitting = length..=length.saturating_add(length / SLACK);
+    look().smallest(fitting).map(|left| left.pages)
 }
 
 /// Gives back memory, `length` bytes if there are as many: for whoever found nothing that fits and
 /// takes fresh memory instead.
 pub fn make_room(length: usize) {
-    let mut returned = Vec::new();
-    let mut room = 0;
     let mut kept = look();
+    let mut room = 0;
     while room < length
-        && let Some(left) = kept.as_mut().and_then(|kept| kept.take(..))
+        && let Some(left) = kept.smallest(length - room..).or_else(|| kept.largest())
     {
         room += left.pages.len();
-        returned.push(left);
     }
-    drop(kept);
 }
 
 /// Gives back everything; returns the number of bytes.
 pub fn release() -> usize {
-    let returned = look().map(|mut kept| std::mem::take(&mut kept.all)).unwrap_or_default();
-    returned.values().flatten().map(|left| left.pages.len()).sum()
+    let all = std::mem::take(&mut look().all);
+    EMPTY.notify_all();
+    all.values().flatten().map(|left| left.pages.len()).sum()
 }
 
 /// Keeps memory that nobody uses any more; gives it back at once where it cannot be kept.
 pub fn keep(pages: MmapMut) {
-    let Some(mut kept) = look() else { return };
-    if kept.keeper.is_none() {
-        if std::thread::Builder::new().name("ckptfast-memory".into()).spawn(look_after).is_err() {
-            return;
-        }
-        kept.keeper = Some(std::process::id());
+    if !forks_are_safe() {
+        return;
     }
-    kept.put(Left { pages, at: Instant::now(), offered: false });
+    let mut kept = look();
+    if !kept.looked_after {
+        let thread = std::thread::Builder::new().name("ckptfast-memory".into());
+        kept.looked_after = thread.spawn(look_after).is_ok();
+    }
+    if kept.looked_after {
+        kept.put(Left { pages, at: Instant::now(), offered: false });
+    }
+}
+
+fn look() -> MutexGuard<'static, Kept> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {
@@ -92,23 +103,33 @@ impl Kept {
     }
 
     /// The smallest memory of these lengths, or, of the same, the one left last.
-    fn take(&mut self, lengths: impl RangeBounds<usize>) -> Option<Left> {
-        let (&length, same) = self.all.range_mut(lengths).next()?;
-        let left = same.pop();
+    fn smallest(&mut self, lengths: impl RangeBounds<usize>) -> Option<Left> {
+        let (&length, same) = self.all.range(lengths).next()?;
+        self.remove(length, same.len() - 1)
+    }
+
+    fn largest(&mut self) -> Option<Left> {
+        let (&length, same) = self.all.last_key_value()?;
+        self.remove(length, same.len() - 1)
+    }
+
+    fn remove(&mut self, length: usize, index: usize) -> Option<Left> {
+        let same = self.all.get_mut(&length)?;
+        let left = same.remove(index);
         if same.is_empty() {
             self.all.remove(&length);
         }
-        left
+        Some(left)
     }
 
-    /// What is to be offered or given back now.
-    fn take_due(&mut self) -> Vec<Left> {
-        let mut due = Vec::new();
-        self.all.retain(|_, same| {
-            due.extend(same.extract_if(.., |left| left.at.elapsed() >= left.term()));
-            !same.is_empty()
-        });
-        due
+    /// Something that is to be offered or given back now.
+    fn due(&mut self) -> Option<Left> {
+        let now = Instant::now();
+        let due = |left: &Left| now.duration_since(left.at) >= left.term();
+        let mut all = self.all.iter();
+        let (length, index) =
+            all.find_map(|(&length, same)| Some((length, same.iter().position(due)?)))?;
+        self.remove(length, index)
     }
 }
 
@@ -130,31 +151,49 @@ impl Left {
 /// Offers memory and gives it back when the time has come, until nothing is kept.
 fn look_after() {
     loop {
-        std::thread::sleep(OFFER);
-        // Without the lock: to offer or to return a gigabyte can take some milliseconds.
-        let mut due = look().map(|mut kept| kept.take_due()).unwrap_or_default();
-        due.retain_mut(|left| !left.offered && left.offer());
-        let Some(mut kept) = look() else { continue };
-        for left in due {
-            kept.put(left);
-        }
+        let mut kept = look();
         if kept.all.is_empty() {
-            kept.keeper = None;
+            kept.looked_after = false;
             return;
+        }
+        // With the lock, so that nothing is ever missing, but for one piece at a time.
+        match kept.due() {
+            Some(left) if left.offered => drop(left),
+            Some(mut left) => {
+                if left.offer() {
+                    kept.put(left);
+                }
+            }
+            None => drop(EMPTY.wait_timeout(kept, OFFER)),
         }
     }
 }
 
-fn look() -> Option<MutexGuard<'static, Kept>> {
-    let mut kept = (0..ATTEMPTS).find_map(|_| {
-        std::hint::spin_loop();
-        KEPT.try_lock().ok()
-    })?;
-    // A forked process has no such thread, and shares the pages: to write to one copies it first.
-    if kept.keeper.is_some_and(|keeper| keeper != std::process::id()) {
-        *kept = Kept::default();
+/// Sees to it, once, that a process forks with nothing kept and the lock open: its child has no
+/// thread to look after anything, and would share the pages.
+#[allow(unsafe_code, reason = "a call of the system's, and functions for it to call")]
+fn forks_are_safe() -> bool {
+    unsafe extern "C" fn before() {
+        let mut kept = look();
+        kept.all.clear();
+        // In a thread that is ending the lock is opened again here, and something may be kept.
+        let _ = FORKING.try_with(|lock| lock.set(Some(kept)));
     }
-    Some(kept)
+    unsafe extern "C" fn in_parent() {
+        let _ = FORKING.try_with(|lock| drop(lock.take()));
+    }
+    unsafe extern "C" fn in_child() {
+        let lock = FORKING.try_with(Cell::take).ok().flatten();
+        if let Some(mut kept) = lock {
+            kept.looked_after = false;
+        }
+    }
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    // SAFETY: the functions neither unwind nor wait for anything but the lock, which is never held
+    // for long, and run in the thread that forks.
+    *REGISTERED.get_or_init(|| unsafe {
+        libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) == 0
+    })
 }
 
 #[cfg(test)]
@@ -164,7 +203,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn kept(lengths: &[usize]) -> Kept {
-        let mut kept = Kept::default();
+        let mut kept = Kept { all: BTreeMap::new(), looked_after: false };
         for &length in lengths {
             let pages = MmapMut::map_anon(length).unwrap();
             kept.put(Left { pages, at: Instant::now(), offered: false });
@@ -176,7 +215,7 @@ mod tests {
     fn the_smallest_memory_that_is_long_enough_and_not_much_longer_is_taken() {
         let mut kept = kept(&[MIB, 3 * MIB, 2 * MIB, 2 * MIB + 4096]);
         let mut take = |length: usize| {
-            kept.take(length..=length + length / SLACK).map(|left| left.pages.len())
+            kept.smallest(length..=length + length / SLACK).map(|left| left.pages.len())
         };
         assert_eq!(take(MIB + 1), None);
         assert_eq!(take(2 * MIB), Some(2 * MIB));
@@ -189,20 +228,20 @@ mod tests {
     #[test]
     fn memory_is_due_once_to_be_offered_and_once_to_be_returned() {
         let mut kept = kept(&[MIB, MIB, MIB]);
-        assert!(kept.take_due().is_empty());
+        assert!(kept.due().is_none());
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
         let same = kept.all.get_mut(&MIB).unwrap();
         same[0].at = ago(2);
         (same[1].at, same[1].offered) = (ago(2), true);
         (same[2].at, same[2].offered) = (ago(20), true);
-        let due: Vec<bool> = kept.take_due().iter().map(|left| left.offered).collect();
+        let due: Vec<bool> = std::iter::from_fn(|| kept.due()).map(|left| left.offered).collect();
         assert_eq!(due, [false, true]);
         assert_eq!(kept.all[&MIB].len(), 1);
     }
 
     #[test]
     fn what_was_offered_can_be_written_again() {
-        let mut left = kept(&[MIB]).take(..).unwrap();
+        let mut left = kept(&[MIB]).largest().unwrap();
         left.pages.fill(1);
         assert!(left.offer());
         left.pages.fill(2);
