@@ -221,6 +221,64 @@ def test_a_fork_while_other_threads_read_leaves_the_child_a_reader_that_works(
     assert result.returncode == 0, f"a child hung\n{result.stderr}"
 
 
+FORK_BESIDE_A_FIRST_LOOK = """
+import os, signal, sys, threading
+import numpy as np
+import ckptfast
+
+prefix = ckptfast.save(f"{sys.argv[1]}/m", {"a": np.arange(3)}, durability="none")
+reader, other = ckptfast.open(prefix), ckptfast.open(prefix)
+parent, native = os.getpid(), reader._native
+looking, forked = threading.Event(), threading.Event()
+
+class Slow:
+    def __getattr__(self, name):
+        if os.getpid() == parent:
+            looking.set()
+            forked.wait()
+        return getattr(native, name)
+
+reader._native = Slow()
+thread = threading.Thread(target=len, args=[reader])
+thread.start()
+looking.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # a child that hangs is killed
+    os._exit(list(reader) != ["a"] or list(other) != ["a"] or reader["a"].tolist() != [0, 1, 2])
+status = os.waitpid(child, 0)[1]
+forked.set()
+thread.join()
+assert list(reader) == ["a"]
+sys.exit(status != 0)
+"""
+
+
+def test_a_fork_while_another_thread_looks_into_a_reader_first_hangs_the_child(
+    tmp_path: Path,
+) -> None:
+    """Names are read at the first look; Python 3.11 has one lock for that in all readers."""
+    command = [sys.executable, "-W", "ignore", "-c", FORK_BESIDE_A_FIRST_LOOK, tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"a child hung\n{result.stderr}"
+
+
+def test_two_threads_that_look_first_get_two_lists(tmp_path: Path) -> None:
+    reader = ckptfast.open(ckptfast.save(tmp_path / "m", {"a": np.arange(3)}))
+    native, both = reader._native, threading.Barrier(2)
+
+    class Slow:
+        def names(self) -> list[str]:
+            both.wait(60)  # a thread that waits for the other one is told so
+            return native.names()
+
+    reader._native = Slow()  # type: ignore[assignment]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: reader._names, range(2))
+    assert first == ["a"]
+    assert first is second is reader._names
+
+
 # ---------------------------------------------------------------------------------------- signals
 
 

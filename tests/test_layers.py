@@ -31,7 +31,7 @@ RUST_STRANGERS = (("table", "io"),)
 
 # Module paths below `ckptfast`. `__init__` is the facade: it may name everything.
 PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_native", "errors", "_arguments"),
+    ("_native", "errors", "_arguments", "_cached"),
     (
         "_moving_averages",
         "_patterns",

@@ -12,6 +12,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex, TypeVar
 
 from . import _arguments, _dtypes, _native, _object_graph, _pages, _paths, _remote, _threads
+from ._cached import cached_property
 from .errors import NotFoundError, UnsupportedError, _located
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class Reader(Mapping[str, "Array"]):
         out[...] = value
         return out
 
-    @functools.cached_property
+    @cached_property
     def objects(self) -> _object_graph.ObjectGraph | None:
         """The objects of a checkpoint that `tf.train.Checkpoint` wrote; `None` for another one."""
         return _object_graph.read(self, self.prefix)
@@ -236,11 +237,11 @@ class Reader(Mapping[str, "Array"]):
         """Where the files are, or the copy of them, for TensorFlow's own operations."""
         return self._prefix
 
-    @functools.cached_property
+    @cached_property
     def _names(self) -> list[str]:
         return self._native.names()
 
-    @functools.cached_property
+    @cached_property
     def _signatures(self) -> list[tuple[int, tuple[int, ...]]]:
         """Number of the type and shape of every tensor, in the order of the names."""
         return self._native.signatures()

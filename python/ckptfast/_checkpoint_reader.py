@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import importlib
 import os
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from . import _dtypes, _paths, _remote
 from ._bundle import Reader
+from ._cached import cached_property
 from ._paths import AnyPath
 from .errors import CheckpointError, DataLossError, UnsupportedError
 
@@ -80,7 +80,7 @@ class CheckpointReader:
     def _names(self) -> list[str]:
         return self._reader._names
 
-    @functools.cached_property
+    @cached_property
     def _other_keys(self) -> frozenset[bytes]:
         """Keys in the table that are not names."""
         return frozenset(self._reader._raw_keys() if self._reader.format == "V2" else ())

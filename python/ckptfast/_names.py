@@ -8,12 +8,12 @@ variable's *path*. The object graph holds both, so either can be turned into the
 
 from __future__ import annotations
 
-import functools
 import heapq
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 from . import _object_graph
+from ._cached import cached_property
 from ._object_graph import VALUE, Attribute, ObjectGraph
 from .errors import DataLossError, _located
 
@@ -71,7 +71,7 @@ class Names(Mapping[str, str]):
         name = self._names.get(key, key)
         return key if len(self._keys.get(name, ())) > 1 else name
 
-    @functools.cached_property
+    @cached_property
     def _names(self) -> dict[str, str]:
         return {key: name for name, keys in self._keys.items() for key in keys}
 

@@ -8,11 +8,11 @@ weights in order, whatever the checkpoint calls them ("layer_with_weights-1" of 
 from __future__ import annotations
 
 import collections
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from .._cached import cached_property
 from .._names import BOOKKEEPING
 from .._object_graph import VALUE, ObjectGraph
 from . import _view
@@ -36,7 +36,7 @@ class Structure:
         self.graph = graph
         self._leads = _leading_to_values(graph)
 
-    @functools.cached_property
+    @cached_property
     def full_names(self) -> dict[str, str]:
         """The full name of each key."""
         return {item.key: item.full_name for item in self.graph.attributes()}

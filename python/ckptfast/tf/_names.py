@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import collections
-import functools
 from collections.abc import Collection, Mapping
 
 from .. import _moving_averages, _object_graph, _patterns
 from .._bundle import Reader
+from .._cached import cached_property
 
 
 class Names:
@@ -20,7 +20,7 @@ class Names:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    @functools.cached_property
+    @cached_property
     def keys_by_name(self) -> dict[str, list[str]]:
         """Of an object-based checkpoint, the keys for each plain name."""
         graph = self._reader.objects

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import tensorflow as tf
 
+from ..._cached import cached_property
 from . import _handles
 
 ROUND: Final = 512
@@ -55,7 +56,7 @@ class Layout:
         self._sparse: list[int] = []
         self._sparse_as_of = -1
 
-    @functools.cached_property
+    @cached_property
     def _places(self) -> list[tuple[str, str]] | None:
         found = [_handles.place(handle) for handle in self._handles]
         places = [place for place in found if place is not None]
@@ -66,12 +67,12 @@ class Layout:
         """Whether every variable has a name by which a handle leads to it."""
         return self._places is not None
 
-    @functools.cached_property
+    @cached_property
     def order(self) -> list[int]:
         """The variables as `Reads` reads them: by device, then by type."""
         return [number for _, numbers in self._members for number in numbers]
 
-    @functools.cached_property
+    @cached_property
     def variables_in_rounds(self) -> list[list[int]]:
         """For every round the variable in each slot; some are there twice."""
         return [self._in_round(number) for number in range(self.rounds)]

@@ -7,13 +7,13 @@ are those of the checkpoint being replaced, two for the device with the most byt
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ... import _dtypes, _fingerprint, _native, _paths, _remote, _threads
+from ..._cached import cached_property
 from ..._writer import _USED_BITS
 from .._targets import Part, Target
 from ._config import Options
@@ -45,13 +45,13 @@ class Form:
         self._dtypes = [part.dtype for part in self._parts]
         self._special = [at for at, part in enumerate(self._parts) if _is_special(part)]
 
-    @functools.cached_property
+    @cached_property
     def is_small(self) -> bool:
         """Whether the graph says that all values together are too little for two threads."""
         sizes = [_size(part) for part in self._parts]
         return None not in sizes and sum(filter(None, sizes)) < _SMALL
 
-    @functools.cached_property
+    @cached_property
     def groups(self) -> list[int]:
         """For every part the number of its device, of those that `sharded=True` tells apart."""
         number_of = {
