@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from ckptfast import DataLossError, UnsupportedError, _filetype, _native, _paths, _shards
+from ckptfast import (
+    CheckpointError,
+    DataLossError,
+    UnsupportedError,
+    _filetype,
+    _native,
+    _paths,
+    _shards,
+)
 from ckptfast._filetype import FileType
 from ckptfast._paths import Location, resolve
 from stand_ins import FOOTER, bundle, entry, state, v1, v1_sharded, varint
@@ -49,7 +57,7 @@ def test_a_file_url_is_misread(tmp_path: Path) -> None:
     prefix = bundle(tmp_path / "a b%20c")
     assert resolve(Path(prefix).as_uri()) == Location(prefix, "V2")
     assert resolve(f"FILE://localhost{prefix}") == Location(prefix, "V2")
-    with pytest.raises(ValueError, match="three slashes"):
+    with pytest.raises(FileNotFoundError, match="three slashes"):
         resolve("file://server/model")
 
 
@@ -84,8 +92,19 @@ def test_a_prefix_is_a_pattern_before_it_is_a_name(tmp_path: Path) -> None:
 def test_a_pattern_of_several_checkpoints_picks_one(tmp_path: Path) -> None:
     bundle(tmp_path / "model-1")
     bundle(tmp_path / "model-2")
+    with pytest.raises(ValueError, match=r"2 checkpoints \(.*model-1, .*model-2\)") as caught:
+        resolve(tmp_path / "model-*")
+    assert isinstance(caught.value, CheckpointError)
+    assert caught.value.path == f"{tmp_path}/model-*"
+
+
+def test_a_pattern_of_several_v1_files_mixes_them(tmp_path: Path) -> None:
+    """TensorFlow takes them for parts of one checkpoint."""
+    first, _ = v1(tmp_path / "model-1"), v1(tmp_path / "model-2")
+    Path(f"{first}.meta").write_bytes(b"")
     with pytest.raises(ValueError, match=r"2 checkpoints \(.*model-1, .*model-2\)"):
         resolve(tmp_path / "model-*")
+    assert resolve(tmp_path / "model-1*") == Location(first, "V1", (first,))
 
 
 def test_a_v1_file_is_not_found(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from . import _dtypes, _paths, _remote
 from ._bundle import Reader
@@ -120,9 +120,11 @@ def _text(name: str | bytes) -> str:
 def NewCheckpointReader(filepattern: AnyPath) -> CheckpointReader:
     """A reader of the checkpoint at `filepattern`: a prefix, or anything `ckptfast.open` takes.
 
-    Raises `FileNotFoundError` where there is nothing, `DataLossError` or `UnsupportedError` where
-    there is something else; with TensorFlow these are `tf.errors.NotFoundError` and
-    `tf.errors.DataLossError` too.
+    Raises `FileNotFoundError` where there is nothing, or no checkpoint in a folder; `DataLossError`
+    or `UnsupportedError` where there is something else; `ValueError` where a pattern matches
+    several checkpoints. Where TensorFlow is loaded, the first is a `tf.errors.NotFoundError` if
+    nothing has that name; what has it and is no checkpoint is a `tf.errors.DataLossError`, and the
+    last a `tf.errors.OpError`.
     """
     return CheckpointReader(filepattern)
 
@@ -156,6 +158,8 @@ def list_variables(ckpt_dir_or_file: AnyPath) -> list[tuple[str, list[int]]]:
 
 # -------------------------------------------------------------------------------------- errors
 
+_UNOPENED: Final = "Unable to open table file"
+
 
 @contextlib.contextmanager
 def _opening(filename: AnyPath) -> Iterator[None]:
@@ -165,11 +169,14 @@ def _opening(filename: AnyPath) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, "the path is empty", filename)
         yield
     except FileNotFoundError as error:
-        text = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for "
-        text += f"{_paths.text(filename)}: {error.strerror}"
-        raise _known_to_tensorflow(FileNotFoundError(errno.ENOENT, text, error.filename)) from None
+        # Of a folder without a checkpoint, say: something is there, and cannot be opened.
+        there = _remote.exists(filename)
+        text = "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for"
+        text = f"{_UNOPENED if there else text} {_paths.text(filename)}: {error.strerror}"
+        missing = FileNotFoundError(errno.ENOENT, text, error.filename)
+        raise _known_to_tensorflow(missing, data_loss=there) from None
     except (DataLossError, UnsupportedError) as error:
-        text = f"Unable to open table file {_paths.text(filename)}: {error}"
+        text = f"{_UNOPENED} {_paths.text(filename)}: {error}"
         result = type(error)(text)
         vars(result).update(vars(error))
         raise _known_to_tensorflow(result, data_loss=True) from None

@@ -21,7 +21,7 @@ from . import _filetype, _latest, _native, _shards
 from ._filetype import FileType
 from ._latest import is_file
 from ._warnings import warn
-from .errors import DataLossError, UnsupportedError, _located
+from .errors import AmbiguousError, DataLossError, UnsupportedError, _located
 
 AnyPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -77,7 +77,10 @@ def parent(path: str) -> str:
 
 
 def local(path: AnyPath) -> str:
-    """`path` as text, without `file://`. Raises `UnsupportedError` for other schemes."""
+    """`path` as text, without `file://`.
+
+    Raises `UnsupportedError` for other schemes and `FileNotFoundError` for other hosts.
+    """
     name = text(path)
     if scheme(name) is not None:
         raise _located(
@@ -87,7 +90,7 @@ def local(path: AnyPath) -> str:
         return name
     host, slash, rest = name[7:].partition("/")
     if host not in ("", "localhost"):
-        raise ValueError(f"{name}: a file:// URL has three slashes, or localhost after two")
+        raise _not_found(name, "a file:// URL has three slashes, or localhost after two")
     plain = slash + rest
     # `Path.as_uri` writes a blank as %20; a name may also hold a percent sign of its own.
     return plain if _latest.exists(plain) else urllib.parse.unquote(plain)
@@ -202,21 +205,27 @@ def _v1_set(prefix: str, count: str) -> Location:
 
 
 def _pattern(path: str) -> Location | None:
-    """The one checkpoint that a pattern matches: V1 shards, or a bundle by any of its files."""
+    """The one checkpoint that a pattern matches: a V1 file or set, or a bundle by any file."""
     files = [found for found in _latest.matching(path) if is_file(found)]
     prefixes = {_shards.strip_suffix(found) for found in files}
     prefixes.update(_shards.strip_suffix(i) for i in _latest.matching(_shards.index_file(path)))
     bundles = sorted(prefix for prefix in prefixes if is_file(_shards.index_file(prefix)))
     shards = [match for found in files if (match := _shards.V1_SHARD_SUFFIX.search(found))]
     sets = sorted({(match.string[: match.start()], match[2]) for match in shards})
-    found = [*bundles, *(_shards.v1_pattern(*one) for one in sets)]
+    others = [found for found in files if not _shards.V1_SHARD_SUFFIX.search(found)]
+    others = [other for other in others if _shards.strip_suffix(other) not in bundles]
+    singles = [other for other in others if _filetype.of_file(other) is FileType.V1_TABLE]
+    found = [*bundles, *(_shards.v1_pattern(*one) for one in sets), *singles]
     if len(found) > 1:
         some = ", ".join(found[:5])
-        raise ValueError(f"{path} matches {len(found)} checkpoints ({some}); pass one of them")
+        text = f"{path} matches {len(found)} checkpoints ({some}); pass one of them"
+        raise _located(AmbiguousError(text), path=path)
     if bundles:
         return _bundle(bundles[0])
     if sets:
         return _v1_set(*sets[0])
+    if singles:
+        return _v1(singles[0])
     return _file(files[0]) if len(files) == 1 else None
 
 

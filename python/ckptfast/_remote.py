@@ -50,6 +50,16 @@ def file_system(path: AnyPath) -> Any:
     return module
 
 
+def exists(path: AnyPath) -> bool:
+    """Whether anything bears the name `path`, or matches it as a pattern, here or elsewhere."""
+    if is_remote(path):
+        return bool(file_system(path).matching(_paths.text(path)))
+    try:
+        return bool(_latest.matching(_paths.local(path)))
+    except FileNotFoundError:  # a file:// URL of another host
+        return False
+
+
 class Names:
     """Says `url` where it would be `folder`, which is private, and gone before anybody looks."""
 

@@ -46,6 +46,10 @@ class MismatchError(CheckpointError, ValueError):
     """A tensor of the checkpoint is not of the variable's type or shape."""
 
 
+class AmbiguousError(CheckpointError, ValueError):
+    """A path means several checkpoints."""
+
+
 class UnsupportedError(CheckpointError, NotImplementedError):
     """The file is whole, but holds something that ckptfast (or this call) cannot handle."""
 

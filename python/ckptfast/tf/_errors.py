@@ -54,13 +54,13 @@ _combinations: Final[dict[tuple[type[Exception], type[Exception]], type[Exceptio
 def combined(error: Exception, *, data_loss: bool = False) -> Exception:
     """`error` as an instance of its own class and of TensorFlow's class for the same trouble.
 
-    With `data_loss` that class is `tf.errors.DataLossError`, which TensorFlow raises for every file
-    it cannot open as a checkpoint. Errors that TensorFlow raises as Python's own (`ValueError`)
-    come back as they are.
+    With `data_loss` that class is `tf.errors.DataLossError`, which TensorFlow raises for everything
+    that is there and that it cannot open as a checkpoint. Errors that TensorFlow raises as Python's
+    own (`ValueError`) come back as they are.
     """
     for ours, theirs in _COUNTERPARTS:
         if isinstance(error, ours):
-            if data_loss and isinstance(error, CheckpointError):
+            if data_loss:
                 theirs = tensorflow.errors.DataLossError
             elif theirs is tensorflow.errors.DataLossError and _is_short(error):
                 theirs = _ShortFileError

@@ -23,7 +23,7 @@ from ... import _fingerprint, _paths, _remote, _stats
 from ..._bundle import open_private, while_replaced
 from ..._checkpoints import remove_checkpoint
 from ..._files import Durability
-from ...errors import CheckpointError
+from ...errors import CheckpointError, DataLossError
 from .. import _callbacks, _session
 from .._errors import combined
 from .._targets import Target
@@ -494,6 +494,8 @@ def _open(path: str, options: _config.Options) -> Any:
         if not _remote.is_remote(path) and os.path.isdir(f"{path}.index"):
             number = errno.EISDIR
             raise OSError(number, os.strerror(number), f"{path}.index") from None
+        if path and _remote.exists(path):  # a folder without a checkpoint, say
+            raise DataLossError(f"Unable to open table file {path}: {error.strerror}") from None
         raise ValueError(f"The passed save_path is not a valid checkpoint: {path}") from error
 
 
