@@ -382,7 +382,7 @@ def test_an_iterator_goes_back_to_an_older_checkpoint(
     for step in (1, 2):
         bundle(tmp_path / f"m-{step}")
     state(tmp_path / "checkpoint", "m-2", ["m-1", "m-2"])
-    iterator = ckptfast.checkpoints_iterator(tmp_path, timeout=60)
+    iterator = ckptfast.checkpoints_iterator(tmp_path)
     assert next(iterator) == f"{tmp_path}/m-2"
     state(tmp_path / "checkpoint", "m-3", ["m-1", "m-2", "m-3"])
     late = bundle(tmp_path / "m-3", shards=2) + ".data-00001-of-00002"

@@ -199,7 +199,7 @@ failed = 0
 for _ in range(600):
     child = os.fork()
     if child == 0:
-        signal.alarm(10)
+        signal.alarm(300)  # it would hang for ever; this takes a thousandth of a second
         reader._places(names[:3])
         os._exit(0)
     failed = os.waitpid(child, 0)[1]
@@ -300,9 +300,9 @@ import ckptfast
 signal.signal(signal.SIGINT, signal.default_int_handler)
 action, prefix, backend = sys.argv[1:]
 reader = ckptfast.open(prefix, backend=backend, threads=2)
-# A thread of Python's: the signal comes only if the call leaves it the interpreter.
-threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    # A thread of Python's: the signal comes only if the call leaves it the interpreter.
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     if action == "verify":
         ckptfast.verify(prefix, backend=backend, threads=2)
     elif action == "read":

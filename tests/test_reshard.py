@@ -295,17 +295,24 @@ def test_a_killed_process_leaves_a_broken_model_or_a_wrong_fingerprint(
     before = everything(model)
     program = (
         "import ckptfast, itertools, sys\n"
-        "for n in itertools.cycle((1, 2, 3, 3)):\n"
+        "for n, _ in zip(itertools.cycle((1, 2, 3, 3)), sys.stdin):\n"
         "    ckptfast.reshard(sys.argv[1], shards=n, align=8); print(flush=True)"
     )
+    command = [sys.executable, "-c", program, model]
     counts, kept = set(), 0
-    for attempt in range(200):
-        if attempt >= 25 and len(counts) > 1 and kept:
-            break  # a busy machine spends most of its time where there is no fingerprint
-        command = [sys.executable, "-c", program, model]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout and process.stdout.readline()
-            time.sleep(attempt % 25 * 0.003)
+    for attempt in range(25):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin and process.stdout
+            if attempt < 2:  # between two changes, where all is whole
+                process.stdin.write(b"\n" * (attempt + 1))
+                process.stdin.flush()
+                for _ in range(attempt + 1):
+                    assert process.stdout.readline()
+            else:
+                process.stdin.write(b"\n" * 1000)
+                process.stdin.flush()
+                assert process.stdout.readline()
+                time.sleep(attempt * 0.003)
             process.kill()
         assert_same(everything(model), before)
         counts.add(ckptfast.open(model).num_shards)

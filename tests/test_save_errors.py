@@ -234,8 +234,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Swapped and strided, by one thread: this takes seconds.
 array = np.broadcast_to(np.array(1, ">f4"), (3 << 10, 1 << 18))
 ckptfast.save(sys.argv[1] + "-other", {"small": np.ones(3)}, durability="none")
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     ckptfast.save(sys.argv[1], {"a": array}, durability="none", threads=1)
 except KeyboardInterrupt:
     print("interrupted")

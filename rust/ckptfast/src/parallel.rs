@@ -116,12 +116,19 @@ mod tests {
     fn an_interrupt_ends_the_call_before_the_next_job() {
         let interrupt = Interrupt::default();
         let workers = Workers { threads: 2, interrupt: &interrupt };
+        let last = AtomicUsize::new(0);
         let result = workers.run(1000, |index| {
+            last.fetch_max(index, Ordering::Relaxed);
             if index == 5 {
                 interrupt.set();
+            }
+            // The other thread would do all that is left while this one is not running.
+            while index > 5 && interrupt.check().is_ok() {
+                std::thread::yield_now();
             }
             Ok(())
         });
         assert_eq!(result.unwrap_err().io_kind(), Some(std::io::ErrorKind::Interrupted));
+        assert!(last.into_inner() <= 6);
     }
 }

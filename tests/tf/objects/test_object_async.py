@@ -45,12 +45,13 @@ def test_a_save_returns_before_the_files_are_there(tf: ModuleType, tmp_path: Pat
     go, seen = threading.Event(), []
     options = tf.train.CheckpointOptions(
         enable_async=True,
-        experimental_write_callbacks=[lambda path: (go.wait(60), seen.append(path))],
+        experimental_write_callbacks=[lambda path: (go.wait(), seen.append(path))],
     )
     checkpoint = checkpoint_class("ckptfast")(v=tf.Variable(1.0))
     path = checkpoint.save(str(tmp_path / "c"), options=options)
-    assert seen == [] and not (tmp_path / "checkpoint").exists()
+    there = [*seen, *tmp_path.glob("checkpoint")]
     go.set()
+    assert there == []
     checkpoint.sync()
     assert seen == [path] and (tmp_path / "checkpoint").exists()
 
@@ -84,7 +85,7 @@ def test_one_save_is_in_flight_and_they_are_in_order(tf: ModuleType, tmp_path: P
     checkpoint = checkpoint_class("ckptfast")(v=tf.Variable(1.0))
     options = tf.train.CheckpointOptions(
         enable_async=True,
-        experimental_write_callbacks=[lambda path: (go.wait(60), order.append(path))],
+        experimental_write_callbacks=[lambda path: (go.wait(), order.append(path))],
     )
 
     def save() -> None:
@@ -93,10 +94,11 @@ def test_one_save_is_in_flight_and_they_are_in_order(tf: ModuleType, tmp_path: P
 
     saver = threading.Thread(target=save)
     saver.start()
-    saver.join(1.0)
-    assert saver.is_alive(), "a second save did not wait for the first"
+    saver.join(1.0)  # more than saves take that do not wait
+    waits = saver.is_alive()
     go.set()
-    saver.join(60)
+    assert waits, "a second save did not wait for the first"
+    saver.join()
     checkpoint.sync()
     assert order == [str(tmp_path / f"c{number}") for number in range(4)]
 

@@ -122,9 +122,8 @@ impl Kept {
         Some(left)
     }
 
-    /// Something that is to be offered or given back now.
-    fn due(&mut self) -> Option<Left> {
-        let now = Instant::now();
+    /// Something that is to be offered or given back at a moment.
+    fn due(&mut self, now: Instant) -> Option<Left> {
         let due = |left: &Left| now.duration_since(left.at) >= left.term();
         let mut all = self.all.iter();
         let (length, index) =
@@ -157,7 +156,7 @@ fn look_after() {
             return;
         }
         // With the lock, so that nothing is ever missing, but for one piece at a time.
-        match kept.due() {
+        match kept.due(Instant::now()) {
             Some(left) if left.offered => drop(left),
             Some(mut left) => {
                 if left.offer() {
@@ -228,13 +227,15 @@ mod tests {
     #[test]
     fn memory_is_due_once_to_be_offered_and_once_to_be_returned() {
         let mut kept = kept(&[MIB, MIB, MIB]);
-        assert!(kept.due().is_none());
-        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
         let same = kept.all.get_mut(&MIB).unwrap();
-        same[0].at = ago(2);
-        (same[1].at, same[1].offered) = (ago(2), true);
-        (same[2].at, same[2].offered) = (ago(20), true);
-        let due: Vec<bool> = std::iter::from_fn(|| kept.due()).map(|left| left.offered).collect();
+        same[0].at = after(18);
+        (same[1].at, same[1].offered) = (after(18), true);
+        (same[2].at, same[2].offered) = (start, true);
+        assert!(kept.due(start).is_none());
+        let mut due = || kept.due(after(20)).map(|left| left.offered);
+        let due: Vec<bool> = std::iter::from_fn(&mut due).collect();
         assert_eq!(due, [false, true]);
         assert_eq!(kept.all[&MIB].len(), 1);
     }
