@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +19,16 @@ REAL = ROOT.parent / "shared" / "real"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "any machine",
+    hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +47,18 @@ def real() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"no real checkpoints at {os.path.relpath(REAL, ROOT)}")
     return REAL
+
+
+@pytest.fixture
+def two_processors() -> Iterator[None]:
+    """For tests that measure memory: each thread has its own, and the kernel counts per processor.
+
+    Processes that the test starts inherit it.
+    """
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_of_them)[:2])
+    yield
+    os.sched_setaffinity(0, all_of_them)
 
 
 @pytest.fixture(autouse=True)

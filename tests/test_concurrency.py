@@ -417,7 +417,7 @@ import numpy as np
 import ckptfast
 
 def anonymous():
-    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+    return int(re.search(r"Anonymous:\\s+(\\d+)", open("/proc/self/smaps_rollup").read())[1]) << 10
 
 prefix, options = sys.argv[1], eval(sys.argv[2])
 ckptfast.load(prefix, "small")
@@ -427,6 +427,7 @@ print(anonymous() - before)
 """
 
 
+@pytest.mark.usefixtures("two_processors")
 @pytest.mark.parametrize(
     ("options", "least", "most"),
     [({}, 0, 0.05), ({"verify": False}, 0, 0.05), ({"copy": True}, 0.95, 1.1)],

@@ -248,6 +248,7 @@ def test_a_hostile_record_does_harm(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.xdist_group("alone")
+@pytest.mark.usefixtures("two_processors")
 def test_a_large_file_is_held_in_memory(tmp_path: Path) -> None:
     images = make.event(1, make.tensor("image", bytes(1 << 20), "images"))
     path = make.write(tmp_path, *[images] * 8, make.event(2, make.simple("a", 1.0)))

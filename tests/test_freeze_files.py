@@ -333,6 +333,7 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.xdist_group("alone")
+@pytest.mark.usefixtures("two_processors")
 @pytest.mark.parametrize("align", [1, 64])
 def test_memory_is_for_the_graph_alone(tmp_path: Path, record_property: Any, align: int) -> None:
     values = {f"v{n}": np.full(30 << 20 >> 2, n, np.float32) for n in range(10)}

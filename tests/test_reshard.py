@@ -154,6 +154,7 @@ def test_a_failure_half_way_loses_the_values(
 
 
 @pytest.mark.xdist_group("alone")
+@pytest.mark.usefixtures("two_processors")
 def test_the_values_are_held_in_memory(tmp_path: Path) -> None:
     prefix = str(tmp_path / "model")
     rows = numpy.ones((64 << 20) // 4, numpy.float32)

@@ -396,6 +396,7 @@ def test_a_killed_process_leaves_half_a_file(prefix: str, tmp_path: Path, name: 
 
 
 @pytest.mark.xdist_group("alone")
+@pytest.mark.usefixtures("two_processors")
 @pytest.mark.parametrize(
     ("given", "output", "dtype", "most"),
     [

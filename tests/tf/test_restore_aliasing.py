@@ -77,7 +77,7 @@ def test_aligned_tensors_are_the_pages_of_the_file(
         ckptfast.restore(sess, path)  # the first run of a session allocates for itself
         before = anonymous_memory()
         assert aliased_by(sess, path) == 128 * MIB
-        assert anonymous_memory() - before < 8 * MIB
+        assert anonymous_memory() - before < 64 * MIB  # a copy would be 128
         assert is_mapped(data_file(path))
 
 
@@ -285,6 +285,7 @@ with v1.Session(graph=graph) as sess:
 """
 
 
+@pytest.mark.usefixtures("two_processors")
 @pytest.mark.parametrize(
     ("align", "resource", "limit"),
     [(64, True, 64), (64, False, 64), (1, True, 768 + 64), (1, False, 256 + 64)],

@@ -66,6 +66,7 @@ def test_a_kill_while_saving_over_a_checkpoint_leaves_neither(
         done = int(value)
 
 
+@pytest.mark.usefixtures("two_processors")
 def test_a_second_copy_of_the_weights_is_made(
     tf: ModuleType, tmp_path: Path, record_property: Any
 ) -> None:

@@ -194,24 +194,28 @@ for writer, path in paths.items():
         checkpoint_class(reader)(v=v, total=total).restore(path)
 fallbacks = ckptfast.stats().fallbacks
 assert fallbacks["object-based save: distribution strategy"] == 1, fallbacks
-print("right")
+print("right", flush=True)
+sys.stdin.read()  # until the other one is: it takes the end of this process for a failure
+os._exit(0)
 """
 
 
 @pytest.mark.xdist_group("alone")
 def test_two_workers_disagree_after_a_restore(tf: ModuleType, tmp_path: Path) -> None:
+    # Held until the end, so that nobody else is given these ports; only the workers listen.
     sockets = [socket.socket() for _ in range(2)]
     for item in sockets:
+        item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         item.bind(("127.0.0.1", 0))
     addresses = [f"127.0.0.1:{item.getsockname()[1]}" for item in sockets]
-    for item in sockets:
-        item.close()
+    logs = [tmp_path / f"errors{index}" for index in range(2)]
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(WORKER), HERE, str(tmp_path)],
             env={
                 **os.environ,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
+                "TF_GRPC_REUSE_PORT": "1",
                 "CUDA_VISIBLE_DEVICES": "-1",
                 "TF_CONFIG": json.dumps(
                     {
@@ -220,20 +224,25 @@ def test_two_workers_disagree_after_a_restore(tf: ModuleType, tmp_path: Path) ->
                     }
                 ),
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=logs[index].open("w"),
             text=True,
         )
         for index in range(2)
     ]
     try:
-        for worker in workers:
-            output, errors = worker.communicate()
-            assert worker.returncode == 0, errors[-3000:]
-            assert output.endswith("right\n")
+        for worker, log in zip(workers, logs, strict=True):
+            assert worker.stdout is not None
+            assert "right\n" in worker.stdout, log.read_text()[-3000:]
+        for worker, log in zip(workers, logs, strict=True):
+            worker.communicate()
+            assert worker.returncode == 0, log.read_text()[-3000:]
     finally:
         for worker in workers:
             worker.kill()  # the other one would wait for it for ever
+        for item in sockets:
+            item.close()
     assert set(contents(str(tmp_path / "ckptfast" / "ckpt-1"))) == set(
         contents(str(tmp_path / "tensorflow" / "ckpt-1"))
     )

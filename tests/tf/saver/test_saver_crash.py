@@ -50,6 +50,7 @@ def test_a_full_disk_costs_the_old_checkpoint_or_leaves_files(
     assert found["value"] == 1.0
 
 
+@pytest.mark.usefixtures("two_processors")
 def test_a_save_or_an_aligned_restore_copies_the_model(
     tf: ModuleType, tmp_path: Path, record_property: Any
 ) -> None:
