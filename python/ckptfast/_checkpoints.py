@@ -9,7 +9,9 @@ through TensorFlow.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -25,6 +27,8 @@ from .errors import DataLossError
 # SaverDef.CheckpointFormatVersion.V2
 _V2: Final = 2
 _POLL_SECONDS: Final = 1.0
+# How V1 shards are named in the list of a saver.
+_V1_SHARDS: Final = re.compile(r"-\?{5}-of-[0-9]+$")
 
 
 def _state_name(latest_filename: str | None) -> str:
@@ -97,7 +101,6 @@ def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[AnyPath]) -> list[float]
     return times
 
 
-@_reading()
 def remove_checkpoint(
     checkpoint_prefix: AnyPath,
     checkpoint_format_version: int = _V2,
@@ -109,24 +112,47 @@ def remove_checkpoint(
     deletion is cut short. Where the index is gone already or cannot be read, all data files of that
     prefix are deleted. `checkpoint_format_version` is `SaverDef.V2` (2) or `SaverDef.V1` (1).
     """
-    if _remote.is_remote(checkpoint_prefix):
-        arguments = (checkpoint_format_version, meta_graph_suffix)
-        _through_tensorflow("remove_checkpoint", checkpoint_prefix, *arguments)
+    _remove(checkpoint_prefix, checkpoint_format_version, meta_graph_suffix, _latest.matching)
+
+
+def remove_listed(
+    checkpoint_prefix: str, checkpoint_format_version: int, meta_graph_suffix: str
+) -> None:
+    """`remove_checkpoint` for a checkpoint that a saver lists: its path is never a pattern.
+
+    Otherwise the list of `run[1]` could cost files of `run1`. A pattern is only what V1 shards end
+    in.
+    """
+    _remove(checkpoint_prefix, checkpoint_format_version, meta_graph_suffix, _literally)
+
+
+def _literally(path: str) -> list[str]:
+    shards = _V1_SHARDS.search(path)
+    if shards is None:
+        return [path] if _latest.file_status(path) is not None else []
+    return sorted(glob.glob(glob.escape(path[: shards.start()]) + shards[0]))
+
+
+@_reading()
+def _remove(prefix: AnyPath, version: int, suffix: str, find: Callable[[str], list[str]]) -> None:
+    """Delete the files that `find` finds by their names."""
+    if _remote.is_remote(prefix):
+        _through_tensorflow("remove_checkpoint", prefix, version, suffix)
         return
-    prefix = _paths.local(checkpoint_prefix)
-    if checkpoint_format_version == _V2:
-        for path in _data_and_index(prefix):
+    prefix = _paths.local(prefix)
+    if version == _V2:
+        for path in _data_and_index(prefix, find):
             _delete(path)
     else:
-        for path in _latest.matching(prefix):
+        for path in find(prefix):
             _delete(path)
-    for path in _latest.matching(_shards.meta_file(prefix, meta_graph_suffix)):
+    for path in find(_shards.meta_file(prefix, suffix)):
         _delete(path)
 
 
-def _data_and_index(prefix: str) -> Iterator[str]:
+def _data_and_index(prefix: str, find: Callable[[str], list[str]]) -> Iterator[str]:
     """The files of one bundle in the order of their deletion; of several, if it is a pattern."""
-    indices = _latest.matching(_shards.index_file(prefix))
+    indices = find(_shards.index_file(prefix))
     for index in indices:
         found = _shards.strip_suffix(index)
         try:
@@ -213,11 +239,10 @@ def update_checkpoint_state(
         names = (model_checkpoint_path, paths, latest_filename)
         _through_tensorflow("update_checkpoint_state", save_dir, *names, *arguments)
         return
-    directory = _paths.local(save_dir)
     state = generate_checkpoint_state_proto(
-        directory, model_checkpoint_path, all_model_checkpoint_paths, *arguments
+        save_dir, model_checkpoint_path, all_model_checkpoint_paths, *arguments
     )
-    path = os.path.join(directory, _state_name(latest_filename))
+    path = os.path.join(_paths.local(save_dir), _state_name(latest_filename))
     if path == state.model_checkpoint_path:
         raise RuntimeError(
             f"Save path '{_paths.text(model_checkpoint_path)}' conflicts with path used for "

@@ -69,6 +69,22 @@ def test_an_argument_of_the_export_is_lost(tf: Any, export: dict[str, Any]) -> N
     assert ours == theirs
 
 
+def test_a_slice_of_a_reference_variable_is_saved_from_another_node(tf: Any) -> None:
+    from tensorflow.python.training import saver as stock
+
+    import ckptfast.tf.saver
+
+    messages = []
+    for kind in (stock.Saver, ckptfast.tf.saver.Saver):
+        with tf.Graph().as_default():
+            v1 = tf.compat.v1
+            v1.get_variable(
+                "p", [6, 2], use_resource=False, partitioner=v1.fixed_size_partitioner(3)
+            )
+            messages.append(kind().export_meta_graph())
+    assert messages[0] == messages[1]
+
+
 @pytest.mark.parametrize("scope", [None, "scope"])
 def test_a_saver_in_a_collection_is_lost_or_adds_nodes(tf: Any, scope: str | None) -> None:
     from tensorflow.python.training import saver as stock

@@ -104,6 +104,64 @@ def test_installing_twice_or_leaving_the_inner_one_uninstalls(tf: object, tmp_pa
         except KeyError:
             pass
         assert tf.train.load_checkpoint is original[0]
+
+        one, other = install(), install()  # in two threads, say
+        with other:
+            with one:
+                pass
+            assert ours(v1.train.Saver())
+        assert not ours(v1.train.Saver())
+        with install():
+            uninstall()
+            kept = install()
+        assert ours(v1.train.Saver()), "this call was left by nobody"
+        uninstall()
+        """,
+        tmp_path,
+    )
+
+
+def test_a_constructor_that_is_called_by_its_name_fails(tf: object, tmp_path: Path) -> None:
+    run(
+        """
+        import copy, inspect
+        from ckptfast.tf.install import install, uninstall
+        v = v1.get_variable("v", initializer=[1.0, 2.0])
+        session = v1.Session()
+        session.run(v.initializer)
+        stock = v1.train.Saver()
+        signature = inspect.signature(v1.train.Saver)
+
+        def derived():
+            class Derived(v1.train.Saver):
+                def __init__(self, *arguments, **options):
+                    v1.train.Saver.__init__(self, *arguments, **options)
+                def build(self):
+                    v1.train.Saver.build(self)
+                    self.saver_def.max_to_keep = 3
+                def save(self, *arguments, **options):
+                    return v1.train.Saver.save(self, *arguments, **options)
+            return Derived
+
+        def works(saver):
+            saver.restore(session, saver.save(session, "./m"))
+            return saver
+
+        Older = derived()
+        with install():
+            Newer = derived()
+            class Both(Older, v1.train.Saver):
+                pass
+            assert ours(works(v1.train.Saver()))
+            for kind in (Older, Newer, Both):
+                assert works(kind(max_to_keep=2)).saver_def.max_to_keep == 3
+            import ckptfast
+            assert isinstance(Newer(), ckptfast.Saver) and isinstance(Both(), ckptfast.Saver)
+            assert not ours(works(copy.copy(stock))), "a copy of TensorFlow's is TensorFlow's"
+            assert inspect.signature(v1.train.Saver) == signature
+        works(Newer())
+        assert not ours(works(v1.train.Saver()))
+        assert inspect.signature(v1.train.Saver) == signature
         """,
         tmp_path,
     )

@@ -250,3 +250,28 @@ def test_a_used_saver_from_a_saver_def_cannot_be_copied(Saver: Any, v1: Any, her
             session.run(a.assign([0.0, 0.0]))
             other.restore(session, other.save(session, "./n") and prefix)
             assert session.run(a).tolist() == [1.0, 2.0]
+
+
+def test_a_subclass_cannot_look_at_its_saver_def_while_it_is_built(Saver: Any, v1: Any) -> None:
+    class Keeper(Saver):  # type: ignore[misc]
+        def build(self) -> None:
+            super().build()
+            self.saver_def.max_to_keep = 2
+
+    v1.get_variable("a", [2])
+    assert Keeper().as_saver_def().max_to_keep == 2
+
+
+def test_nodes_of_the_v1_format_have_no_scope(Saver: Any, v1: Any, tf: ModuleType) -> None:
+    """Where every restore looks for the shape of a variable anew."""
+    v1.get_variable("a", initializer=v1.placeholder(tf.float32), validate_shape=False)
+    saver = Saver(reshape=True, write_version=v1.train.SaverDef.V1)
+    assert saver.saver_def.restore_op_name == "save/restore_all"
+    names = {op.name.partition("/")[0] for op in v1.get_default_graph().get_operations()}
+    assert names - {"a", "Placeholder", "ckptfast"} == {"save"}
+
+
+def test_a_path_is_not_looked_at_before_the_saver_is_built(Saver: Any, v1: Any, here: Any) -> None:
+    saver = Saver(defer_build=True)
+    with v1.Session() as session, pytest.raises(ValueError, match="not a valid checkpoint: m"):
+        saver.restore(session, "m")

@@ -190,3 +190,38 @@ def test_a_limit_below_zero_ends_in_an_index_error(
     save(saver, session, "./m", 1, 2)
     assert saver.last_checkpoints == []
     assert steps(here) == []
+
+
+def test_a_list_costs_the_files_of_another_folder(
+    FastSaver: Any, v1: Any, session: Any, here: Path
+) -> None:
+    """TensorFlow takes `run[1]/m-0` for a pattern, which `run1/m-0` matches."""
+    save(v1.train.Saver(), session, "./run1/m", 0)
+    saver = FastSaver(max_to_keep=1)
+    save(saver, session, "./run[1]/m", 0)
+    for path in (here / "run[1]").glob("m-0.*"):
+        path.unlink()  # somebody else was faster
+    save(saver, session, "./run[1]/m", 1)
+    assert steps(here / "run1") == ["m-0"]
+    assert steps(here / "run[1]") == ["m-1"]
+
+
+def test_v1_shards_are_left_behind(Saver: Any, v1: Any, session: Any, here: Path) -> None:
+    """Their path in the list is a pattern, and has to stay one."""
+    saver = Saver(max_to_keep=1, sharded=True, write_version=v1.train.SaverDef.V1)
+    (here / "k").mkdir()
+    save(saver, session, "./k/m", 0, 1)
+    assert saver.last_checkpoints == ["./k/m-1-?????-of-00001"]
+    assert [path.name for path in (here / "k").glob("m-*")] == ["m-1-00000-of-00001"]
+
+
+def test_the_paths_of_a_file_url_lead_nowhere(
+    Saver: Any, session: Any, here: Path, tf: ModuleType
+) -> None:
+    saver = Saver(max_to_keep=1)
+    (_, newest) = save(saver, session, f"file://{here}/k/m", 0, 1)
+    text = 'model_checkpoint_path: "m-1"\nall_model_checkpoint_paths: "m-1"\n'
+    assert (here / "k" / "checkpoint").read_text() == text
+    assert tf.train.latest_checkpoint(here / "k") == str(here / "k" / "m-1")
+    assert tf.train.latest_checkpoint(f"file://{here}/k") == newest
+    assert steps(here / "k") == ["m-1"]

@@ -143,3 +143,80 @@ def test_variables_of_a_distribution_strategy(
         session.run([copy.assign([0.0, 0.0]) for copy in copies])
         saver.restore(session, prefix)
         assert [value.tolist() for value in session.run(copies)] == [[1.0, 2.0]] * 2
+
+
+def test_a_hash_table_in_a_finalized_graph(Saver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
+    table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    insert = table.insert(["x"], [1])
+    saver = Saver({"table": table})
+    v1.get_default_graph().finalize()
+    with v1.Session() as session:
+        session.run(insert)
+        saver.restore(session, saver.save(session, "./m"))
+    with tf.Graph().as_default():
+        v1.train.import_meta_graph("m.meta")
+
+
+def test_a_saver_of_a_finalized_graph_says_what_its_meta_graph_lacks(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path
+) -> None:
+    table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    FastSaver([table])  # now the nodes that save it are there
+    v1.get_default_graph().finalize()
+    with pytest.raises(RuntimeError, match="finalized"):
+        FastSaver([table]).export_meta_graph()
+
+
+def test_a_saver_adds_the_nodes_of_a_hash_table_twice(Saver: Any, v1: Any, tf: ModuleType) -> None:
+    table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    before = _exports(v1)
+    Saver({"table": table}).as_saver_def()
+    assert _exports(v1) - before == 1
+
+
+def _exports(v1: Any) -> int:
+    nodes = v1.get_default_graph().as_graph_def().node
+    return sum(node.op == "LookupTableExportV2" for node in nodes)
+
+
+@pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
+@pytest.mark.parametrize("finalized", [False, True])
+def test_a_save_spec_holds_a_variable(
+    Saver: Any, v1: Any, tf: ModuleType, here: Path, resource: bool, finalized: bool
+) -> None:
+    saver = Saver([_held(v1, resource, lambda a: a), v1.get_variable("b", [2])])
+    initializer = v1.global_variables_initializer()
+    if finalized:
+        v1.get_default_graph().finalize()
+    # With two devices it is TensorFlow that puts `b` somewhere, so values are fetched.
+    with v1.Session(config=v1.ConfigProto(device_count={"CPU": 2})) as session:
+        session.run(initializer)
+        saver.save(session, "./m", write_meta_graph=False)
+    assert tf.train.load_variable("./m", "held").tolist() == [1.0, 2.0]
+
+
+def test_a_step_gets_into_the_snapshot_of_an_object(
+    FastSaver: Any, v1: Any, tf: ModuleType, here: Path
+) -> None:
+    """An `Identity` of a reference variable is a view of it."""
+    held = _held(v1, False, tf.identity)
+    step = v1.assign_add(held.op, [1.0, 1.0])
+    saver = FastSaver([held])
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        (taken,) = saver._snapshots.take(session)
+        session.run(step)
+        assert taken.tolist() == [1.0, 2.0]
+
+
+def _held(v1: Any, resource: bool, value: Any) -> Any:
+    """A `SaveableObject` that saves `value` of a variable."""
+    from tensorflow.python.training.saving import saveable_object
+
+    class Held(saveable_object.SaveableObject):  # type: ignore[misc]
+        def restore(self, restored_tensors: Any, restored_shapes: Any) -> Any:
+            return v1.assign(self.op, restored_tensors[0])
+
+    a = v1.get_variable("a", initializer=[1.0, 2.0], use_resource=resource)
+    spec = saveable_object.SaveSpec(value(a), "", "held", dtype=a.dtype.base_dtype)
+    return Held(a, [spec], "held")

@@ -281,3 +281,32 @@ def test_a_variable_of_another_shape_than_its_graphs_is_refused(
         reader = tf.train.load_checkpoint(Saver().save(session, "./m"))
     assert reader.get_variable_to_shape_map() == {"a": [], "b": [3]}
     assert (reader.get_tensor("a"), reader.get_tensor("b").tolist()) == (7.0, [1.0] * 3)
+
+
+def test_a_closed_session_of_an_empty_saver(Saver: Any, v1: Any, here: Path) -> None:
+    """It only writes the graph, for which no session is needed."""
+    with v1.Session() as session:
+        saver = Saver(allow_empty=True)
+    assert saver.save(session, "./m") is None
+    assert [path.name for path in here.iterdir()] == ["m.meta"]
+
+
+def test_a_session_of_another_class(Saver: Any, session: Any, here: Path) -> None:
+    """Whatever can run the nodes of a saver will do, for `save` if it says that it is a session."""
+    from tensorflow.python.client.session import SessionInterface
+
+    class Runner:
+        graph = session.graph
+
+        def run(self, *arguments: Any, **keywords: Any) -> Any:
+            return session.run(*arguments, **keywords)
+
+    class Wrapped(Runner, SessionInterface):  # type: ignore[misc]
+        """As a debugger's."""
+
+    saver = Saver()
+    prefix = saver.save(Wrapped(), "./m")
+    for runner in (Runner(), Wrapped()):
+        saver.restore(runner, prefix)
+    with pytest.raises(TypeError, match="must be a Session"):
+        saver.save(Runner(), "./m")

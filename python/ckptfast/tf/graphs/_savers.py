@@ -32,6 +32,12 @@ def definition(saver: Any) -> StandardNodes:
         return StandardNodes([], saver.saver_def)
     targets = saver._snapshots.targets
     if not _standard_nodes.is_possible(targets):
+        if saver._target_graph.finalized:
+            raise RuntimeError(
+                "the graph is finalized, so the nodes that save hash tables and other objects "
+                "cannot be added to it: make the Saver before graph.finalize(), or leave the meta "
+                "graph out by write_meta_graph=False"
+            )
         return StandardNodes([], saver.saver_def)
     with lock:
         if saver not in _made:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.training.saving import saveable_object_util
+from tensorflow.python.training.saving.saveable_object import SaveSpec
 
 from .._targets import Target
 from . import _many
@@ -89,19 +90,19 @@ def _needed(target: Target) -> Iterator[Any]:
 
 
 def _read(target: Target) -> Any:
-    """The tensor that TensorFlow's Saver saves of a whole resource variable.
+    """The tensor that TensorFlow's Saver saves of a whole resource variable, or of a slice.
 
     `None` where it adds a read of its own, or needs none.
     """
-    handle = target.sink
-    if handle.dtype != tf.resource or target.parts[0].box is not None:
+    handle, is_slice = target.sink, target.parts[0].box is not None
+    if (handle.dtype == tf.resource) is is_slice:
         return None
+    name, kind = ("read", "Identity") if is_slice else ("Read/ReadVariableOp", "ReadVariableOp")
     try:
-        read = handle.graph.get_tensor_by_name(f"{handle.op.name}/Read/ReadVariableOp:0")
+        read = handle.graph.get_tensor_by_name(f"{handle.op.name}/{name}:0")
     except KeyError:
         return None
-    is_read = read.op.type == "ReadVariableOp" and read.op.inputs[0] is handle
-    return read if is_read else None
+    return read if read.op.type == kind and read.op.inputs[0] is handle else None
 
 
 def _placed_beside(node: Any) -> Iterator[str]:
@@ -114,9 +115,13 @@ def _saveable(scratch: Any, target: Target) -> Any:
     (part,) = target.parts
     spec = "" if part.box is None else part.box.spec
     tensor = scratch.get_tensor_by_name(target.sink.name)
-    if tensor.dtype != tf.resource:
-        return saveable_object_util.ReferenceVariableSaveable(tensor, spec, part.name)
     read = _read(target)
+    if tensor.dtype != tf.resource:
+        saveable = saveable_object_util.ReferenceVariableSaveable(tensor, spec, part.name)
+        if read is not None:
+            value = scratch.get_tensor_by_name(read.name)
+            saveable.specs = [SaveSpec(value, spec, part.name, dtype=value.dtype)]
+        return saveable
     if read is not None:
         variable = scratch.get_tensor_by_name(read.name)
     else:

@@ -13,20 +13,22 @@ from ._table import ROWS
 _lock = threading.RLock()
 # Pairs of TensorFlow's function and ours while installed.
 _pairs: Final[list[tuple[Any, Any]]] = []
+# What calls of `install()` returned that were not undone; as a context manager, not left.
+_open: Final[set[Installation]] = set()
 
 
 class Installation:
-    """What `install()` returns: as a context manager it undoes what that call did."""
-
-    def __init__(self, *, is_first: bool) -> None:
-        self._is_first = is_first
+    """What `install()` returns: as a context manager it undoes that call."""
 
     def __enter__(self) -> Installation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_first:
-            uninstall()
+        with _lock:
+            if self in _open:
+                _open.remove(self)
+                if not _open:
+                    uninstall()
 
 
 def install() -> Installation:
@@ -41,30 +43,34 @@ def install() -> Installation:
     also in those that have imported them. Savers and classes from before keep working.
     `ckptfast.configure` sets what the savers do, and `uninstall()` undoes it all.
 
-    To be called once, before savers are made; a second call does nothing. As a context manager
-    (`with ckptfast.install():`) it is undone at the end, unless it was installed before.
+    To be called before savers are made; once is enough. As a context manager
+    (`with ckptfast.install():`) it is undone at the end; of several, nested or in several threads,
+    at the end of the last. A call without `with` holds until `uninstall()`.
 
     Raises `UnsupportedError` on a TensorFlow it was not tested with, and changes nothing then.
     """
     _version.check()
+    installation = Installation()
     with _lock:
+        _open.add(installation)
         if _pairs:
-            return Installation(is_first=False)
+            return installation
         for row in ROWS:
             original = getattr(importlib.import_module(row.module), row.name)
             _pairs.append((original, replacement(row.name, original)))
         _modules.rebind({id(original): ours for original, ours in _pairs})
         _saver_class.install()
         _object_classes.install()
-        return Installation(is_first=True)
+    return installation
 
 
 def uninstall() -> None:
-    """Undo `install()`; modules imported since then included. Does nothing if it is not installed.
+    """Undo every `install()`; modules imported since then included. Does nothing without one.
 
     Savers that were made meanwhile stay ckptfast's.
     """
     with _lock:
+        _open.clear()
         _object_classes.uninstall()
         _saver_class.uninstall()
         _modules.rebind({id(ours): original for original, ours in _pairs})

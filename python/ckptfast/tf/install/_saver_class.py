@@ -7,6 +7,8 @@ from it before is left alone; one derived from it while we are installed is deri
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from tensorflow.python.training import saver as stock
@@ -14,28 +16,40 @@ from tensorflow.python.training import saver as stock
 from ..saver import Saver
 
 _active = False
+_initialize: Callable[..., None] | None = None
+"""TensorFlow's constructor, once ours has taken its place."""
 
 
 def install() -> None:
     """Make our savers from now on."""
-    global _active
+    global _active, _initialize
     _active = True
-    # Once set, `__new__` cannot be taken away: without it `object` would refuse the arguments.
-    stock.Saver.__new__ = _new
+    if _initialize is None:
+        _initialize = stock.Saver.__init__
+        stock.Saver.__init__ = functools.wraps(_initialize)(_constructor(_initialize))
     stock.Saver.__init_subclass__ = classmethod(_derived)
 
 
 def uninstall() -> None:
-    """Make TensorFlow's savers again. Those that exist stay what they are."""
+    """Make TensorFlow's savers again. Those that exist stay what they are.
+
+    The constructor stays ours, for classes that were derived meanwhile may call it by its name.
+    """
     global _active
     if _active:
         _active = False
         del stock.Saver.__init_subclass__
 
 
-def _new(cls: type[Any], *_: Any, **__: Any) -> Any:
-    # Python calls the constructor of what is returned, for it is an instance of `cls`.
-    return object.__new__(Saver if _active and cls is stock.Saver else cls)
+def _constructor(theirs: Callable[..., None]) -> Callable[..., None]:
+    def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:
+        if _active and type(self) is stock.Saver:
+            self.__class__ = Saver
+        # `tf.train.Saver.__init__(self, …)` in a class derived from ours begins with ours too.
+        begins = isinstance(self, Saver) and not self._is_in_constructor()
+        (Saver.__init__ if begins else theirs)(self, *arguments, **keywords)
+
+    return __init__
 
 
 def _derived(cls: type[Any], /, **keywords: Any) -> None:

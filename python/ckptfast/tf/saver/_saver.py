@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -21,13 +21,13 @@ from tensorflow.python.util import compat as text
 
 from ... import _fingerprint, _paths, _remote, _stats
 from ..._bundle import open_private, while_replaced
-from ..._checkpoints import remove_checkpoint
+from ..._checkpoints import remove_listed
 from ..._files import Durability
 from ...errors import CheckpointError, DataLossError
 from .. import _callbacks, _session
 from .._errors import combined
 from .._targets import Target
-from ..graphs import _export, _saver_def, _savers, _size
+from ..graphs import _export, _saver_def, _savers, _size, _standard_nodes
 from . import (
     _config,
     _eager_values,
@@ -93,13 +93,15 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         self._delete_all_excess = delete_all_excess
         self._is_foreign = False  # a `SaverDef` whose nodes do what only they know
         self._target_graph: Any = None
-        self._listed: Any = None  # `_var_list` as it was when the saver was built
+        self._listed: Any = None  # what TensorFlow's builder is given
         self._node_scope: str | None = None
         self._snapshots: Snapshots | None = None
         self._stored_form: _write.Form | None = None
         self._definition: Any = None  # TensorFlow's, whose nodes are in the graph
         self._shown: Any = None  # one without nodes, that somebody may have changed
-        self._on_demand = False  # while TensorFlow's constructor looks at `saver_def`
+        self._is_constructed = False
+        # Not while TensorFlow's constructor looks at `saver_def`, but for methods of a subclass.
+        self._on_demand = _overrides(self, "build", "_build")
         super().__init__(
             var_list,
             reshape,
@@ -117,7 +119,11 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             save_relative_paths,
             filename,
         )
-        self._on_demand = True
+        self._on_demand = self._is_constructed = True
+
+    def _is_in_constructor(self) -> bool:
+        """Whether TensorFlow's constructor is at work, for ours."""
+        return self.__dict__.get("_is_constructed") is False
 
     # ------------------------------------------------------------------ TensorFlow's own nodes
 
@@ -167,8 +173,6 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             return
         if self._is_built:
             return
-        if self._write_version != _V2:
-            super()._build(checkpoint_path, build_save, build_restore)
         self._is_built = True
         if self._var_list is None:
             self._var_list = variables._all_saveable_objects()
@@ -176,17 +180,21 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         if self._is_empty and not self._allow_empty:
             raise ValueError("No variables to save")
         if not self._is_empty:
-            targets = _wanted.targets(self._var_list)
-            is_mapping = isinstance(self._var_list, Mapping)
-            self._listed = dict(self._var_list) if is_mapping else list(self._var_list)
+            targets, self._listed = _wanted.with_saveables(self._var_list)
             if self._sharded:
                 _wanted.by_device(targets)  # complains as TensorFlow does
             graph = tf.compat.v1.get_default_graph()
             self._take_targets(graph, targets)
-            if self._reshape and not _restore.can_reshape(targets) and not graph.finalized:
-                self._definition = _standard.build(self)  # a later restore needs its nodes
+            if self._write_version != _V2 or (self._needs_nodes() and not graph.finalized):
+                self._definition = _standard.build(self)
         limits = _limits_of(self)  # complains of wrong types as TensorFlow's constructor does
         self._next_checkpoint_time = time.time() + limits.keep_checkpoint_every_n_hours * 3600
+
+    def _needs_nodes(self) -> bool:
+        """Whether a later restore, or a meta graph, cannot do without TensorFlow's nodes."""
+        targets = self._snapshots.targets if self._snapshots is not None else []
+        unclear = self._reshape and not _restore.can_reshape(targets)
+        return unclear or not _standard_nodes.is_possible(targets)
 
     def __getstate__(self) -> dict[str, Any]:
         """For `copy` and `pickle`, which a saver from a `SaverDef` allows: without its graph."""
@@ -238,7 +246,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
                 self._next_checkpoint_time += hours * 3600
             else:
                 try:
-                    remove_checkpoint(self._CheckpointFilename(pair), version, meta_graph_suffix)
+                    remove_listed(self._CheckpointFilename(pair), version, meta_graph_suffix)
                 except Exception as error:
                     tf.compat.v1.logging.warning("Ignoring: %s", str(error))
             if not self._delete_all_excess:
@@ -280,9 +288,9 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         file = self._prefix_of(sess, save_path, global_step, latest_filename)
         if not eager and not isinstance(sess, session_module.SessionInterface):
             raise TypeError(f"'sess' must be a Session; {sess}")
-        session = None if eager else _session_of(sess)
         saved = None
         if not self._is_empty:
+            session = None if eager else _session_of(sess)
             with _folder.explaining(save_path):
                 saved = self._save_values(session, save_path, file)
                 if write_state:
@@ -322,7 +330,6 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             _stats.count_fallback(reason)
             with _fingerprint.kept_right(file, self._file_options.durability):
                 return self._save_by_tensorflow(session, file)
-        _folder.check(save_path)
         if session is None:
             targets = self._eager_targets()
             form = _write.Form(targets)
@@ -332,6 +339,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             assert self._snapshots is not None and self._stored_form is not None
             form = self._stored_form
             values = self._snapshots.take(session)
+        _folder.check(save_path)
         sharded = self._is_sharded()
         with _callbacks.saving(session, file, sharded=sharded):
             _write.write(file, form, values, self._file_options, sharded=sharded)
@@ -395,7 +403,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         reason = self._why_not_fast(session, saving=False)
         if reason is not None:
             _stats.count_fallback(reason)
-            super().restore(sess, path)
+            super().restore(session, path)
             return
         tf.compat.v1.logging.info("Restoring parameters from %s", path)
         try:
@@ -439,6 +447,8 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
             return "V1 format"
         if session is None:
             return "reshape" if self._reshape and not saving else None
+        if not isinstance(session, session_module.BaseSession):
+            return "session of another class"
         if self._snapshots is None and not self._adopt(session.graph):
             return "saver from a SaverDef"
         assert self._snapshots is not None
@@ -454,7 +464,7 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
 
     def _adopt(self, graph: Any) -> bool:
         """Learn from the nodes of a `SaverDef` which variables it is for; whether that worked."""
-        if graph.finalized or self._is_foreign:
+        if graph.finalized or self._is_foreign or self._definition is None:
             return False
         targets = _saver_def.targets_of(graph, self._definition)
         if targets is None:
@@ -477,9 +487,22 @@ class Saver(tf.compat.v1.train.Saver):  # type: ignore[misc]
         return path
 
 
+def _overrides(saver: Saver, *names: str) -> bool:
+    """Whether a subclass has a method of its own of one of these names."""
+    return any(getattr(type(saver), name) is not getattr(Saver, name) for name in names)
+
+
 def _session_of(sess: Any) -> Any:
-    """The session itself, also of a `MonitoredSession`; `TypeError` for what is none."""
-    session = _session.unwrap(sess)
+    """The session itself, also of a `MonitoredSession`; `TypeError` for what is none.
+
+    What wraps one in its own way, and can run what TensorFlow's `Saver` would run, stays as it is.
+    """
+    try:
+        session = _session.unwrap(sess)
+    except TypeError:
+        if callable(getattr(sess, "run", None)):
+            return sess
+        raise
     if session._closed:
         raise RuntimeError("Attempted to use a closed Session.")
     return session

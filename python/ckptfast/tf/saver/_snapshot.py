@@ -18,6 +18,8 @@ from ... import _stats
 from .. import _session
 from .._kept import kept, lock
 from .._targets import Target
+from .._upstream import upstream
+from .._variables import REFERENCE_OPS
 from . import _graph_nodes, _layout, _reads, _slots
 from ._inbox import Inbox
 
@@ -174,7 +176,7 @@ class _Others:
             return
         with _graph_nodes.building(graph, "take"):
             tensors = [tensor for target in targets for tensor in _tensors(target)]
-            self._references = [tensor.dtype._is_ref_dtype for tensor in tensors]
+            self._references = [_may_share_memory(tensor) for tensor in tensors]
             self._variants = [tensor.dtype == tf.variant for tensor in tensors]
             self.tensors = [
                 tf.raw_ops.SerializeTensor(tensor=tensor) if variant else tensor
@@ -200,15 +202,26 @@ class _Others:
 def _tensors(target: Target) -> list[Any]:
     sink = target.sink
     if isinstance(sink, SaveableObject):
-        return [spec.tensor for spec in sink.specs]
+        return [tf.convert_to_tensor(spec.tensor) for spec in sink.specs]
     return [_new_read(sink) if sink.dtype == tf.resource else sink]
 
 
 def _existing(target: Target) -> list[Any]:
+    """The same in a finalized graph, where nothing can be added."""
     sink = target.sink
-    if not isinstance(sink, SaveableObject) and sink.dtype == tf.resource:
-        return [_read_of(sink)]
-    return _tensors(target)
+    if isinstance(sink, SaveableObject):
+        return [_graph_element(spec.tensor) for spec in sink.specs]
+    return [_read_of(sink) if sink.dtype == tf.resource else sink]
+
+
+def _graph_element(value: Any) -> Any:
+    """A tensor, or what stands for a variable that a `SaveSpec` holds."""
+    return value.graph.as_graph_element(value)
+
+
+def _may_share_memory(tensor: Any) -> bool:
+    """Whether it may be a view of a reference variable, which changes in its place."""
+    return any(op.type in REFERENCE_OPS for op in upstream([tensor.op], control=False))
 
 
 def variant(text: Any) -> Messages:

@@ -22,13 +22,25 @@ def targets(var_list: Any) -> list[Target]:
 
     Raises what TensorFlow's `Saver` raises for a list that it cannot save.
     """
+    return with_saveables(var_list)[0]
+
+
+def with_saveables(var_list: Any) -> tuple[list[Target], Any]:
+    """The same, and what TensorFlow's builder takes to save just these.
+
+    Where TensorFlow has made a `SaveableObject` of each, that is these: making them again would add
+    the nodes again that hash tables and the like are saved by.
+    """
     found = _plain(var_list)
     if found is not None:
-        return found
+        return found, dict(var_list) if isinstance(var_list, Mapping) else list(var_list)
     named = var_list
     if not isinstance(named, dict):
         named = saveable_object_util.op_list_to_dict(named)
-    return [_target(item) for item in saveable_object_util.validate_and_slice_inputs(named)]
+    saveables = saveable_object_util.validate_and_slice_inputs(named)
+    # The builder sorts by these names.
+    numbered = {f"{number:09}": saveable for number, saveable in enumerate(saveables)}
+    return [_target(item) for item in saveables], numbered
 
 
 def _plain(var_list: Any) -> list[Target] | None:
