@@ -34,6 +34,7 @@ PYTHON_LAYERS: tuple[tuple[str, ...], ...] = (
     ("_native", "errors", "_arguments", "_cached"),
     (
         "_moving_averages",
+        "_nearest",
         "_patterns",
         "_report",
         "_warnings",

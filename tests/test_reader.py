@@ -114,7 +114,7 @@ def test_a_missing_name_is_an_error_that_names_the_nearest(prefix: str) -> None:
 def test_a_default_for_a_missing_name_costs_no_search(
     prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 20,000 names, finding the nearest takes half a second, and `get` drops the answer."""
+    """Finding the nearest takes longer than many a read, and `get` drops the answer."""
 
     def never(*_: Any, **__: Any) -> list[str]:
         raise AssertionError("looked for the nearest names")

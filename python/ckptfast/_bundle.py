@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
-import functools
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, SupportsIndex,
 
 from . import _arguments, _dtypes, _native, _object_graph, _pages, _paths, _remote, _threads
 from ._cached import cached_property
+from ._nearest import Nearest
 from .errors import NotFoundError, UnsupportedError, _located
 
 if TYPE_CHECKING:
@@ -246,6 +245,10 @@ class Reader(Mapping[str, "Array"]):
         """Number of the type and shape of every tensor, in the order of the names."""
         return self._native.signatures()
 
+    @cached_property
+    def _nearest(self) -> Nearest:
+        return Nearest(self._names)
+
     def _index(self, name: str) -> int:
         try:
             index = self._native.find(name)
@@ -256,8 +259,7 @@ class Reader(Mapping[str, "Array"]):
         return index
 
     def _missing(self, name: str, names: Collection[str] = ()) -> NotFoundError:
-        near = functools.partial(difflib.get_close_matches, name, n=3, cutoff=0.6)
-        close = near(names) or near(other for other in self._names if other != name)
+        close = Nearest(names).to(name) or self._nearest.to(name)
         hint = f"; nearest names: {', '.join(close)}" if close else ""
         if name in self:
             hint += "; there is such a key, but by= and moving_averages= ask for other names"

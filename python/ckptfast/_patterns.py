@@ -8,11 +8,12 @@ expression is a compiled one, and is searched for: `^` and `$` tie it to the end
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
+
+from ._nearest import Nearest
 
 Pattern = str | re.Pattern[str] | Callable[[str], bool]
 Patterns = Pattern | Iterable[Pattern]
@@ -230,5 +231,5 @@ def _filled(new: str, found: re.Match[str]) -> str:
 
 def near(name: str, names: Iterable[str]) -> str:
     """A hint for a name that is not there: " (nearest: …)", or nothing."""
-    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
+    found = Nearest(names).to(name)
     return f" (nearest: {', '.join(found)})" if found else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import re
@@ -11,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import _filetype, _paths, _shards
 from .._filetype import FileType
+from .._nearest import Nearest
 from ..errors import DataLossError, UnsupportedError, _located
 from . import _protos
 
@@ -189,7 +189,7 @@ def _tagged(model: Any, name: str, tags: Iterable[str] | None) -> Any:
 def missing(source: Source, name: str) -> str:
     """The message for a node that is not in the graph."""
     names = [node.name for node in source.graph_def.node]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = Nearest(names).to(name)
     hint = f"; nearest names: {', '.join(near)}" if near else ""
     if source.outputs:
         hint += f"; the signatures return: {', '.join(source.outputs[:8])}"

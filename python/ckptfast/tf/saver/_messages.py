@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -77,7 +76,7 @@ def _located_at(error: Any, reader: Reader, name: str) -> Exception:
 def _missing(reader: Reader, plan: Plan) -> list[str]:
     lines = []
     for number, name in enumerate(sorted(plan.missing)):
-        near = difflib.get_close_matches(name, reader, n=3) if number < _HINTS else []
+        near = reader._nearest.to(name) if number < _HINTS else []
         hint = f" (nearest: {', '.join(near)})" if near else ""
         lines.append(f"Key {name} not found in checkpoint{hint}")
     return lines
