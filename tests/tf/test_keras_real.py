@@ -145,7 +145,8 @@ def test_the_network_inside_an_exported_policy_is_found(
 ) -> None:
     path = real / "dice-game-savedmodel-2024" / "policy"
     dense = keras.layers.Dense
-    model = keras.Sequential([keras.Input((4,)), dense(200), dense(100), dense(2)])
+    layers = [dense(size, name=f"dense_{at}") for at, size in ((7, 200), (8, 100), (9, 2))]
+    model = keras.Sequential([keras.Input((4,)), *layers])
     report = ckptfast.keras.load_weights(model, path, root=root)
     assert report.matched_by == ("object" if root else "renumbered name")
     stored = ckptfast.load(path)

@@ -502,6 +502,11 @@ def convolved(keras: Any, seed: int, *, normalized: bool) -> tuple[Any, Any]:
     return model, np.asarray(model(np.full((2, 8, 8, 3), 7.5, "float32")))
 
 
+def numbered(model: Any) -> set[str]:
+    """Names of the layers that have weights."""
+    return {layer.name for layer in model.layers if layer.get_weights()}
+
+
 @pytest.mark.parametrize("models", ["keras", "tf_keras"], indirect=True)
 def test_factors_of_normalization_are_those_from_before(
     tf: ModuleType, keras: ModuleType, tf_keras: ModuleType, models: ModuleType, tmp_path: Path
@@ -526,7 +531,8 @@ def test_depthwise_kernels_are_missed(
     other = tf_keras if models is keras else keras
     for path, by in ((save(tf, source, tmp_path / "w"), "object"), (named, "renumbered name")):
         for module in (other, models):
-            for _ in range(2):
+            target = source
+            while numbered(target) & numbered(source):  # each version of Keras counts on its own
                 target, _ = convolved(module, 2, normalized=False)
             report = ckptfast.keras.load_weights(target, path)
             assert report.matched_by == by

@@ -39,6 +39,14 @@ mod native {
             library_loads, on_network, release_memory, shard_count,
         },
     };
+
+    #[pymodule_init]
+    #[expect(clippy::unnecessary_wraps, reason = "what the macro calls may fail")]
+    fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        // Before there are threads to fork beside. Where it fails, no memory is kept.
+        ckptfast::io::forks_are_safe();
+        Ok(())
+    }
 }
 
 /// Totals since import, by name.

@@ -56,13 +56,13 @@ struct Left {
 /// Kept memory for a value of `length` bytes, holding anything.
 pub fn take(length: usize) -> Option<MmapMut> {
     let fitting = length..=length.saturating_add(length / SLACK);
-    look().smallest(fitting).map(|left| left.pages)
+    look()?.smallest(fitting).map(|left| left.pages)
 }
 
 /// Gives back memory, `length` bytes if there are as many: for whoever found nothing that fits and
 /// takes fresh memory instead.
 pub fn make_room(length: usize) {
-    let mut kept = look();
+    let Some(mut kept) = look() else { return };
     let mut room = 0;
     while room < length
         && let Some(left) = kept.smallest(length - room..).or_else(|| kept.largest())
@@ -73,17 +73,16 @@ pub fn make_room(length: usize) {
 
 /// Gives back everything; returns the number of bytes.
 pub fn release() -> usize {
-    let all = std::mem::take(&mut look().all);
+    let Some(mut kept) = look() else { return 0 };
+    let all = std::mem::take(&mut kept.all);
+    drop(kept);
     EMPTY.notify_all();
     all.values().flatten().map(|left| left.pages.len()).sum()
 }
 
 /// Keeps memory that nobody uses any more; gives it back at once where it cannot be kept.
 pub fn keep(pages: MmapMut) {
-    if !forks_are_safe() {
-        return;
-    }
-    let mut kept = look();
+    let Some(mut kept) = look() else { return };
     if !kept.looked_after {
         let thread = std::thread::Builder::new().name("ckptfast-memory".into());
         kept.looked_after = thread.spawn(look_after).is_ok();
@@ -93,7 +92,13 @@ pub fn keep(pages: MmapMut) {
     }
 }
 
-fn look() -> MutexGuard<'static, Kept> {
+/// What is kept; nothing ever is where forks cannot be made safe. Nobody takes the lock before they
+/// are: a process forked meanwhile would find it locked for ever.
+fn look() -> Option<MutexGuard<'static, Kept>> {
+    forks_are_safe().then(lock)
+}
+
+fn lock() -> MutexGuard<'static, Kept> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -150,7 +155,7 @@ impl Left {
 /// Offers memory and gives it back when the time has come, until nothing is kept.
 fn look_after() {
     loop {
-        let mut kept = look();
+        let mut kept = lock();
         if kept.all.is_empty() {
             kept.looked_after = false;
             return;
@@ -169,11 +174,14 @@ fn look_after() {
 }
 
 /// Sees to it, once, that a process forks with nothing kept and the lock open: its child has no
-/// thread to look after anything, and would share the pages.
+/// thread to look after anything, and would share the pages. False where the system cannot.
+///
+/// Done at the first look at kept memory at the latest. Whoever may fork while another thread takes
+/// that look does it earlier.
 #[allow(unsafe_code, reason = "a call of the system's, and functions for it to call")]
-fn forks_are_safe() -> bool {
+pub fn forks_are_safe() -> bool {
     unsafe extern "C" fn before() {
-        let mut kept = look();
+        let mut kept = lock();
         kept.all.clear();
         // In a thread that is ending the lock is opened again here, and something may be kept.
         let _ = FORKING.try_with(|lock| lock.set(Some(kept)));

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 pub use buffer::{ALIGNMENT, Buffer, zeroed};
 pub use file::File;
-pub use kept::release as release_memory;
+pub use kept::{forks_are_safe, release as release_memory};
 pub use mmap::{Mapping, Protection, enter};
 
 /// Immutable bytes with a stable address: a mapped file, or memory of our own.
