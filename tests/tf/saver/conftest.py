@@ -49,3 +49,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def session(v1: Any) -> Any:
+    """A session with one initialised variable."""
+    v1.get_variable("a", initializer=[1.0, 2.0])
+    session = v1.Session()
+    session.run(v1.global_variables_initializer())
+    return session

@@ -17,15 +17,6 @@ import pytest
 import ckptfast
 
 
-@pytest.fixture
-def session(v1: Any) -> Any:
-    """A session with one initialised variable."""
-    v1.get_variable("a", initializer=[1.0, 2.0])
-    session = v1.Session()
-    session.run(v1.global_variables_initializer())
-    return session
-
-
 def data_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.data-*"))
 

@@ -10,15 +10,6 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture
-def session(v1: Any) -> Any:
-    """A session with one initialised variable."""
-    v1.get_variable("a", initializer=[1.0, 2.0])
-    session = v1.Session()
-    session.run(v1.global_variables_initializer())
-    return session
-
-
 def test_a_truncated_data_file_is_not_caught_as_out_of_range(
     Saver: Any, session: Any, here: Path, tf: ModuleType
 ) -> None:

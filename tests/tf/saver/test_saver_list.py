@@ -11,15 +11,6 @@ import numpy
 import pytest
 
 
-@pytest.fixture
-def session(v1: Any) -> Any:
-    """A session with one initialised variable."""
-    v1.get_variable("a", initializer=[1.0, 2.0])
-    session = v1.Session()
-    session.run(v1.global_variables_initializer())
-    return session
-
-
 def steps(folder: Path) -> list[str]:
     return sorted(path.name.removesuffix(".index") for path in folder.glob("*.index"))
 
