@@ -217,7 +217,7 @@ def test_a_long_hostile_file_takes_more_than_linear_time(start: bytes, unit: byt
     began = time.process_time()
     with contextlib.suppress(DataLossError):
         _state.parse(data)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 60  # it takes one; squared, it would take days
 
 
 def test_a_huge_file_is_parsed() -> None:
