@@ -103,14 +103,6 @@ def is_mapped(path: str | Path) -> bool:
     return any(line.partition("/")[2] and "/" + line.partition("/")[2] == wanted for line in lines)
 
 
-def anonymous_memory() -> int:
-    """RssAnon of this process, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no RssAnon in /proc/self/status")
-
-
 def scribble(nbytes: int, rounds: int = 3) -> None:
     """Collect garbage, then claim and fill memory, so that nothing freed keeps its content."""
     for _ in range(rounds):

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from restore_cases import (
-    anonymous_memory,
     assert_same,
     data_file,
     graph_of,
@@ -31,6 +30,7 @@ from restore_cases import (
 )
 
 import ckptfast
+from helpers import memory
 
 MIB = 1 << 20
 ROWS, COLUMNS = 4096, 64  # 1 MiB of float32
@@ -75,9 +75,9 @@ def test_aligned_tensors_are_the_pages_of_the_file(
             v1().train.Saver()
     with session(graph) as sess:
         ckptfast.restore(sess, path)  # the first run of a session allocates for itself
-        before = anonymous_memory()
+        before = memory.anonymous()
         assert aliased_by(sess, path) == 128 * MIB
-        assert anonymous_memory() - before < 64 * MIB  # a copy would be 128
+        assert memory.anonymous() - before < 64 * MIB  # a copy would be 128
         assert is_mapped(data_file(path))
 
 
@@ -255,12 +255,12 @@ def test_two_variables_over_the_same_bytes_part_ways(tf: ModuleType, tmp_path: P
 
 
 PEAK = """
-import os, sys, threading, time
+import sys
 import numpy as np
 import tensorflow as tf
 import ckptfast
-sys.path.insert(0, {here!r})
-from restore_cases import anonymous_memory
+sys.path.insert(0, {tests!r})
+from helpers.memory import most_during
 v1 = tf.compat.v1
 path, resource, copies = {path!r}, {resource!r}, {options!r}
 with tf.Graph().as_default() as graph:
@@ -270,18 +270,7 @@ with tf.Graph().as_default() as graph:
     start = v1.global_variables_initializer()
 with v1.Session(graph=graph) as sess:
     sess.run(start)
-    peak = before = anonymous_memory()
-    done = threading.Event()
-    def watch():
-        global peak
-        while not done.wait(0.0005):
-            peak = max(peak, anonymous_memory())
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    ckptfast.restore(sess, path, **copies)
-    done.set()
-    watcher.join()
-    print((peak - before) >> 20)
+    print(most_during(lambda: ckptfast.restore(sess, path, **copies)))
 """
 
 
@@ -305,7 +294,7 @@ def test_peak_of_anonymous_memory(
     tensors = {"odd": np.zeros(3, np.float32)} | {f"w{n}": value for n in range(count)}
     path = write(tmp_path / "model", tensors, align=align)
     code = PEAK.format(
-        here=str(Path(__file__).parent), path=path, resource=resource, options={},
+        tests=str(Path(__file__).parents[1]), path=path, resource=resource, options={},
         count=count, size=size,
     )  # fmt: skip
     command = [sys.executable, "-c", code]

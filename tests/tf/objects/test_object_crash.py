@@ -20,6 +20,7 @@ import ckptfast
 pytestmark = pytest.mark.xdist_group("alone")
 
 HERE = str(Path(__file__).parent)
+TESTS = str(Path(__file__).parents[2])
 SAVES = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -72,47 +73,30 @@ def test_a_second_copy_of_the_weights_is_made(
 ) -> None:
     printed = run(
         """
-        import ctypes, gc, sys, threading
-        sys.path.insert(0, sys.argv[1])
+        import sys
+        sys.path[:0] = [sys.argv[1], sys.argv[3]]
         import tensorflow as tf
         import ckptfast
+        from helpers.memory import most_during
         from object_cases import checkpoint_class
         ckptfast.configure(durability="none")
         root = tf.Module()
         root.odd = tf.Variable([b"xyz"])
         root.v = [tf.Variable(tf.random.uniform([4 << 20])) for _ in range(16)]
-        def memory():
-            lines = open("/proc/self/status").read().splitlines()
-            return sum(int(line.split()[1]) for line in lines
-                       if line.startswith(("RssAnon:", "RssShmem:"))) >> 10
-        def extra(work):
-            gc.collect()
-            ctypes.CDLL(None).malloc_trim(0)
-            before = peak = memory()
-            done = threading.Event()
-            def watch():
-                nonlocal peak
-                while not done.wait(0.0005):
-                    peak = max(peak, memory())
-            watcher = threading.Thread(target=watch)
-            watcher.start()
-            work()
-            done.set()
-            watcher.join()
-            return peak - before
         ours, theirs = checkpoint_class("ckptfast")(root), checkpoint_class("tensorflow")(root)
         packed = theirs.write(sys.argv[2] + "/packed")
         options = tf.train.CheckpointOptions(enable_async=True)
         print(
-            extra(lambda: ours.write(sys.argv[2] + "/aligned")),
-            extra(lambda: (ours.write(sys.argv[2] + "/later", options=options), ours.sync())),
-            extra(lambda: ours.read(packed).assert_consumed()),
-            extra(lambda: ours.read(sys.argv[2] + "/aligned").assert_consumed()),
-            extra(lambda: ours.write(sys.argv[2] + "/aligned")),
+            most_during(lambda: ours.write(sys.argv[2] + "/aligned")),
+            most_during(lambda: (ours.write(sys.argv[2] + "/later", options=options), ours.sync())),
+            most_during(lambda: ours.read(packed).assert_consumed()),
+            most_during(lambda: ours.read(sys.argv[2] + "/aligned").assert_consumed()),
+            most_during(lambda: ours.write(sys.argv[2] + "/aligned")),
         )
         """,
         HERE,
         str(tmp_path),
+        TESTS,
     )
     write, later, packed, aligned, again = map(int, printed.split())
     record_property("figure", f"object-based checkpoint of 256 MiB, anonymous memory: {printed}")

@@ -8,8 +8,6 @@ One process imports TensorFlow; those that are killed are its forks.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import json
 import os
 import random
@@ -17,9 +15,8 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ import tensorflow as tf
 from tensorflow.compat import v1
 
 import ckptfast
+from helpers.memory import most_during
 
 NAMES = [f"v{number}" for number in range(8)]
 KILLS = 4
@@ -159,34 +157,11 @@ def memory(folder: Path) -> dict[str, int]:
         # A first time for each: TensorFlow prepares the graph, and allocators take what they keep.
         for number in range(2):
             session.run(step)
-            save = _extra(lambda: saver.save(session, prefix, write_meta_graph=False))
-            restore = _extra(lambda: saver.restore(session, prefix))
+            save = most_during(lambda: saver.save(session, prefix, write_meta_graph=False))
+            restore = most_during(lambda: saver.restore(session, prefix))
             found |= {f"save {number}": save, f"restore {number}": restore}
     assert value_of(prefix) == 3.0
     return found
-
-
-def _extra(work: Callable[[], object]) -> int:
-    def now() -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) >> 10
-
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    before = peak = now()
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.0005):
-            peak = max(peak, now())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    work()
-    done.set()
-    watcher.join()
-    return max(peak, now()) - before
 
 
 if __name__ == "__main__":
