@@ -1,5 +1,6 @@
 //! Names, paths and memory on their way in and out.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -21,13 +22,13 @@ pub(crate) fn to_text<'py>(py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, 
 }
 
 /// The bytes of a name, undoing [`to_text`].
-pub(crate) fn to_name(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+pub(crate) fn to_name<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, [u8]>> {
     if let Ok(text) = text.to_str() {
-        return Ok(text.as_bytes().to_vec());
+        return Ok(text.as_bytes().into());
     }
     let encode = intern!(text.py(), "encode");
     let bytes = text.call_method1(encode, ("utf-8", "surrogateescape"))?.cast_into::<PyBytes>()?;
-    Ok(bytes.as_bytes().to_vec())
+    Ok(bytes.as_bytes().to_vec().into())
 }
 
 /// A path as given by `os.fsdecode`.

@@ -108,7 +108,7 @@ fn hold<'py>(tensor: &Tensor<'py>) -> PyResult<Held<'py>> {
 
 fn source<'a>(
     py: Python<'_>,
-    (name, dtype, shape, spec, ..): &Tensor<'_>,
+    (name, dtype, shape, spec, ..): &'a Tensor<'_>,
     held: &'a Held<'_>,
 ) -> PyResult<TensorSource<'a>> {
     let key = to_name(name)?;
@@ -121,8 +121,7 @@ fn source<'a>(
         }
         (None, Some(shape), _) => (Shape::new(shape.clone()).map_err(failed)?, None),
         (None, None, Held::Buffer { buffer, .. }) => {
-            let dims: Vec<u64> = buffer.shape().iter().map(|&dim| dim as u64).collect();
-            (Shape::new(dims).map_err(failed)?, None)
+            (Shape::new(buffer.shape().iter().map(|&dim| dim as u64)).map_err(failed)?, None)
         }
         (None, None, Held::Elements(_)) => {
             return Err(PyValueError::new_err("strings need a shape"));
@@ -139,7 +138,7 @@ fn source<'a>(
             if buffer.is_c_contiguous() && *swap == 0 && *mask == 0 {
                 Payload::Bytes(bytes)
             } else {
-                Payload::Strided(Strided {
+                Payload::Strided(Box::new(Strided {
                     bytes,
                     origin,
                     shape: buffer.shape().iter().copied().take(rank).collect(),
@@ -147,7 +146,7 @@ fn source<'a>(
                     item: buffer.item_size(),
                     swap: *swap,
                     mask: *mask,
-                })
+                }))
             }
         }
     };

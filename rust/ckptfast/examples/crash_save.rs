@@ -56,7 +56,7 @@ fn write(prefix: &Path, numbers: &[&str], durability: &str, threads: &str) -> Re
     let mut tensors = Vec::new();
     for (tensor, bytes) in (first..).zip(&values) {
         tensors.push(TensorSource {
-            key: format!("t{tensor}").into_bytes(),
+            key: format!("t{tensor}").into_bytes().into(),
             dtype: DataType::Float32,
             shape: Shape::new([u64::from(tensor) + 1])?,
             slice: None,
@@ -65,7 +65,7 @@ fn write(prefix: &Path, numbers: &[&str], durability: &str, threads: &str) -> Re
     }
     if count > 1 {
         tensors.push(TensorSource {
-            key: format!("s{first}").into_bytes(),
+            key: format!("s{first}").into_bytes().into(),
             dtype: DataType::String,
             shape: Shape::default(),
             slice: None,

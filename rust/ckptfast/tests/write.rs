@@ -57,7 +57,7 @@ impl Drop for Scratch {
 
 fn tensor<'a>(key: &str, dims: &[u64], bytes: &'a [u8]) -> TensorSource<'a> {
     TensorSource {
-        key: key.into(),
+        key: key.as_bytes().to_vec().into(),
         dtype: DataType::Uint8,
         shape: Shape::new(dims.iter().copied()).unwrap(),
         slice: None,
@@ -191,7 +191,7 @@ fn strided_arrays_are_written_in_order_also_across_buffers_and_odd_offsets() {
         tensor("a", &[3], b"odd"),
         TensorSource {
             dtype: DataType::Float64,
-            payload: Payload::Strided(transposed),
+            payload: Payload::Strided(Box::new(transposed)),
             ..tensor("b", &[columns as u64, rows as u64], b"")
         },
     ];

@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::commit::{self, Live};
 use super::entry::{self, Content, Header};
-use super::index;
+use super::index::{self, IndexBuilder};
 use super::naming;
 use super::sources;
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ fn commit_merged(
     header.num_shards = num_shards.cast_signed();
 
     let index = TempFile::create(&naming::index_path(prefix))?;
-    index.write_at(&index::encode(&header, merged.entries)?, 0)?;
+    index.write_at(&encode(&header, &merged)?, 0)?;
     index.sync(durability)?;
     let mut undo = Undo::default();
     for (shard, file) in (0..).zip(&merged.files) {
@@ -109,6 +109,14 @@ fn commit_merged(
     commit::remove_replaced(prefix, live, num_shards);
     remove_inputs(&merged.inputs, &merged.files, prefix, options.delete_old);
     Ok(num_shards)
+}
+
+fn encode(header: &BundleHeaderProto, merged: &Merged) -> Result<Vec<u8>> {
+    let mut index = IndexBuilder::with_capacity(merged.entries.len());
+    for (key, entry) in &merged.entries {
+        index.add(key.into(), entry)?;
+    }
+    index.finish(header)
 }
 
 /// A bundle that goes in.

@@ -1,5 +1,6 @@
 //! What a caller asks to be written, and the checks it passes before any file is touched.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::partition;
@@ -15,7 +16,7 @@ use crate::slice::{Region, TensorSlice};
 #[derive(Clone, Debug)]
 pub struct TensorSource<'a> {
     /// Name of the tensor: not empty, and not beginning with a zero byte, which marks slices.
-    pub key: Vec<u8>,
+    pub key: Cow<'a, [u8]>,
     /// Element type.
     pub dtype: DataType,
     /// Shape of the whole tensor, also where this is a slice of it.
@@ -34,23 +35,23 @@ pub enum Payload<'a> {
     /// The same, as pages of a file that may be shorter by now.
     Pages(&'a [u8]),
     /// In any other layout.
-    Strided(Strided<'a>),
+    Strided(Box<Strided<'a>>),
     /// Of a `string` tensor, or of a `variant` tensor in serialized form; row-major.
     Strings(Vec<&'a [u8]>),
 }
 
-/// A checked [`TensorSource`].
+/// A checked [`TensorSource`]. There may be many thousands, so what is rare lies elsewhere.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     /// Name of the tensor.
-    pub(super) name: Vec<u8>,
+    pub(super) name: Cow<'a, [u8]>,
     /// Number of the group that it shares its data file with.
     pub(super) group: u32,
     pub(super) dtype: DataType,
     /// Shape of the elements at hand.
     pub(super) shape: Shape,
     /// What they are a part of, where they are not all.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<Box<Part>>,
     pub(super) data: Data<'a>,
     /// Length of the stored form in bytes.
     pub(super) size: u64,
@@ -69,7 +70,7 @@ pub(super) struct Part {
 pub(super) enum Data<'a> {
     Bytes(&'a [u8]),
     Pages(&'a [u8]),
-    Walk(Walk<'a>),
+    Walk(Box<Walk<'a>>),
     Strings(Vec<&'a [u8]>),
     Variants(Vec<&'a [u8]>),
 }
@@ -116,13 +117,13 @@ fn check_one(tensor: TensorSource<'_>, group: u32) -> Result<Source<'_>> {
     let part = match slice {
         Some(slice) if !slice.covers(&whole) => {
             let region = slice.resolve(&whole)?;
-            Some(Part { whole: whole.clone(), slice, region })
+            Some(Box::new(Part { whole: whole.clone(), slice, region }))
         }
         _ => None,
     };
     let shape = part.as_ref().map_or(whole, |part| part.region.shape.clone());
     let mapped = matches!(payload, Payload::Pages(_));
-    let misfit = |found: String| misfit(dtype, &shape, part.as_ref(), &found);
+    let misfit = |found: String| misfit(dtype, &shape, part.as_deref(), &found);
     let (data, size) = match (payload, dtype) {
         (Payload::Strings(elements), DataType::String | DataType::Variant) => {
             if elements.len() as u64 != shape.num_elements() {
@@ -148,7 +149,7 @@ fn check_one(tensor: TensorSource<'_>, group: u32) -> Result<Source<'_>> {
                 return Err(misfit(format_dims(&array.shape)));
             }
             let size = shape.byte_size(dtype).ok_or_else(|| misfit("too many bytes".to_owned()))?;
-            (Data::Walk(array.walk()?), size)
+            (Data::Walk(Box::new(array.walk()?)), size)
         }
         _ => {
             let name = dtype.name();
@@ -237,7 +238,7 @@ mod tests {
         let shape = Shape::new(dims.iter().copied()).unwrap();
         let size = usize::try_from(shape.num_elements()).unwrap();
         TensorSource {
-            key: key.into(),
+            key: key.as_bytes().to_vec().into(),
             dtype: DataType::Uint8,
             shape,
             slice: None,
@@ -250,7 +251,13 @@ mod tests {
             (Shape::new(dims.iter().copied()).unwrap(), TensorSlice::parse(text).unwrap());
         let count = slice.resolve(&shape).map_or(0, |region| region.shape.num_elements());
         let payload = Payload::Bytes(&ZEROS[..usize::try_from(count).unwrap()]);
-        TensorSource { key: key.into(), dtype: DataType::Uint8, shape, slice: Some(slice), payload }
+        TensorSource {
+            key: key.as_bytes().to_vec().into(),
+            dtype: DataType::Uint8,
+            shape,
+            slice: Some(slice),
+            payload,
+        }
     }
 
     fn message(tensors: Vec<TensorSource<'_>>) -> String {
@@ -272,7 +279,7 @@ mod tests {
             .iter()
             .map(|source| {
                 let start = source.part.as_ref().map(|part| part.region.start.clone());
-                (source.name.as_slice(), start)
+                (&*source.name, start)
             })
             .collect();
         assert_eq!(

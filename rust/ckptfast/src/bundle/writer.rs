@@ -1,9 +1,10 @@
 //! Writing a bundle.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::commit::{self, Live};
-use super::index;
+use super::index::{self, IndexBuilder};
 use super::layout::{Layout, Place};
 use super::naming;
 use super::shards;
@@ -101,8 +102,7 @@ pub fn write_grouped(
         let files = create_files(prefix, num_shards, &layout)?;
         let checksums = shards::write(&sources, &layout, &files, options.durability, workers)?;
         let index = TempFile::create(&naming::index_path(prefix))?;
-        let entries = entries(&sources, &layout.places, &checksums);
-        index.write_at(&index::encode(&index::header(num_shards), entries)?, 0)?;
+        index.write_at(&encode(num_shards, &sources, &layout.places, &checksums)?, 0)?;
         flush(&files, &index, options.durability, workers)?;
 
         let _turn = commit::turn(prefix);
@@ -165,40 +165,47 @@ fn flush(
     workers.interrupt.check()
 }
 
-/// The entries of the index: one for each source, and one for each tensor that comes in slices.
-fn entries(
+/// The bytes of the index: an entry for each source, and one for each tensor that comes in slices.
+fn encode(
+    num_shards: u32,
     sources: &[Source<'_>],
     places: &[Place],
     checksums: &[u32],
-) -> Vec<(Vec<u8>, BundleEntryProto)> {
-    let mut entries = Vec::with_capacity(sources.len());
-    let mut whole: Option<(Vec<u8>, BundleEntryProto)> = None;
-    for ((source, place), &checksum) in sources.iter().zip(places).zip(checksums) {
-        let mut key = source.name.clone();
-        if let Some(part) = &source.part {
-            key = encode_slice_key(&source.name, &part.slice);
-            // Slices of one tensor are neighbours.
-            if whole.as_ref().is_none_or(|(name, _)| *name != source.name) {
-                let shape = Some((&part.whole).into());
-                let dtype = source.dtype.number();
-                let entry = BundleEntryProto { dtype, shape, ..BundleEntryProto::default() };
-                entries.extend(whole.replace((source.name.clone(), entry)));
-            }
-            if let Some((_, entry)) = &mut whole {
-                entry.slices.push((&part.slice).into());
-            }
+) -> Result<Vec<u8>> {
+    let mut index = IndexBuilder::with_capacity(sources.len());
+    let mut stored = places.iter().zip(checksums);
+    for tensor in sources.chunk_by(|first, second| first.name == second.name) {
+        if let Some((name, whole)) = whole(tensor) {
+            index.add(name.into(), &whole)?;
         }
-        let entry = BundleEntryProto {
-            dtype: source.dtype.number(),
-            shape: Some((&source.shape).into()),
-            shard_id: place.shard.cast_signed(),
-            offset: place.offset.cast_signed(),
-            size: source.size.cast_signed(),
-            crc32c: crc32c::mask(checksum),
-            slices: Vec::new(),
-        };
-        entries.push((key, entry));
+        for (source, (place, &checksum)) in tensor.iter().zip(stored.by_ref()) {
+            let entry = BundleEntryProto {
+                dtype: source.dtype.number(),
+                shape: Some((&source.shape).into()),
+                shard_id: place.shard.cast_signed(),
+                offset: place.offset.cast_signed(),
+                size: source.size.cast_signed(),
+                crc32c: crc32c::mask(checksum),
+                slices: Vec::new(),
+            };
+            let key = match &source.part {
+                Some(part) => encode_slice_key(&source.name, &part.slice).into(),
+                None => Cow::from(&*source.name),
+            };
+            index.add(key, &entry)?;
+        }
     }
-    entries.extend(whole);
-    entries
+    index.finish(&index::header(num_shards))
+}
+
+/// Name and entry of a tensor that comes in slices.
+fn whole<'a>(slices: &'a [Source<'_>]) -> Option<(&'a [u8], BundleEntryProto)> {
+    let first = slices.first()?;
+    let entry = BundleEntryProto {
+        dtype: first.dtype.number(),
+        shape: Some((&first.part.as_ref()?.whole).into()),
+        slices: slices.iter().filter_map(|one| Some((&one.part.as_ref()?.slice).into())).collect(),
+        ..BundleEntryProto::default()
+    };
+    Some((&first.name, entry))
 }
