@@ -12,6 +12,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use memmap2::MmapMut;
+
 use super::layout::Layout;
 use super::sources::{Data, Source};
 use super::strings;
@@ -30,8 +32,9 @@ const MAX_SPAN: u64 = 8;
 /// Bytes that are copied before they are checksummed, while they are in the innermost caches.
 const STEP: usize = 128 << 10;
 
-/// Room at the end of a buffer, for a last write too short to hold an element.
-const SLACK: usize = 64;
+/// Length of a buffer: after the first huge page there is room for a last write too short to hold
+/// an element, and the system aligns whole huge pages only. It takes no memory that is not used.
+const ROOM: usize = 2 * BUFFER;
 
 /// Consecutive bytes of one tensor.
 struct Piece {
@@ -53,22 +56,22 @@ pub(super) fn write(
     durability: Durability,
     workers: &Workers<'_>,
 ) -> Result<Vec<u32>> {
-    let span = span(layout.lengths.iter().sum(), workers.threads);
+    let total: u64 = layout.lengths.iter().sum();
+    let span = span(total, workers.threads);
     let mut pieces = cut(sources, layout, span);
     // Neighbours in a file become neighbours here; those of one source stay together.
     pieces.sort_by_key(|piece| piece.shard);
     let jobs: Vec<&[Piece]> = pieces
         .chunk_by(|one, next| (one.shard, one.offset / span) == (next.shard, next.offset / span))
         .collect();
-    let buffers: Mutex<Vec<Vec<u8>>> = Mutex::default();
+    let buffers: Mutex<Vec<MmapMut>> = Mutex::default();
     workers.run(jobs.len(), |index| {
         let Some((job, first)) = jobs.get(index).and_then(|job| Some((job, job.first()?))) else {
             return Ok(());
         };
         let file = files.get(first.shard).ok_or_else(|| Error::invalid("no such data file"))?;
         let buffer = buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // Memory that the system gives zeroed costs nothing until it is used: most saves are small.
-        let buffer = buffer.unwrap_or_else(|| vec![0; BUFFER + SLACK]);
+        let buffer = buffer.map_or_else(|| io::scratch(ROOM, total >= BUFFER as u64), Ok)?;
         let mut sink = Sink::new(file, buffer, workers.interrupt);
         for piece in *job {
             let Some(source) = sources.get(piece.source) else { continue };
@@ -143,7 +146,7 @@ fn combine(pieces: &[Piece], sources: usize) -> Vec<u32> {
 struct Sink<'a> {
     file: &'a TempFile,
     interrupt: &'a Interrupt,
-    buffer: Vec<u8>,
+    buffer: MmapMut,
     /// Position in the file of the buffer's first byte.
     start: u64,
     filled: usize,
@@ -152,7 +155,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(file: &'a TempFile, buffer: Vec<u8>, interrupt: &'a Interrupt) -> Self {
+    fn new(file: &'a TempFile, buffer: MmapMut, interrupt: &'a Interrupt) -> Self {
         Self { file, interrupt, buffer, start: 0, filled: 0, limit: 0 }
     }
 
@@ -254,7 +257,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<u8>> {
+    fn finish(mut self) -> Result<MmapMut> {
         self.flush()?;
         Ok(self.buffer)
     }

@@ -111,6 +111,21 @@ impl Drop for Buffer {
     }
 }
 
+/// `length` zero bytes for a short while: memory that is never kept. With `filled` most of it will
+/// be used, and comes in huge pages where `length` is a multiple of them.
+///
+/// # Errors
+/// As [`Buffer::zeroed`].
+pub fn scratch(length: usize, filled: bool) -> Result<MmapMut> {
+    let failed = |error| Error::io(format!("cannot allocate {length} bytes of memory"), error);
+    let pages = MmapMut::map_anon(length).map_err(failed)?;
+    if filled {
+        // Advice, as above.
+        let _ = pages.advise(Advice::HugePage);
+    }
+    Ok(pages)
+}
+
 /// As [`Buffer::zeroed`], where alignment does not matter.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ pub mod streaming;
 
 use std::ops::Range;
 
-pub use buffer::{ALIGNMENT, Buffer, zeroed};
+pub use buffer::{ALIGNMENT, Buffer, scratch, zeroed};
 pub use file::File;
 pub use kept::{forks_are_safe, release as release_memory};
 pub use mmap::{Mapping, Protection, enter};
