@@ -51,11 +51,12 @@ pub(crate) fn write(
     let groups = groups.unwrap_or_default();
     let mapped = mapped.unwrap_or_default();
     let options = WriteOptions { shards, align, durability: level(durability)? };
-    let held = tensors.iter().map(hold).collect::<PyResult<Vec<_>>>()?;
+    let mut held: Vec<Option<Held<'_>>> = tensors.iter().map(|_| None).collect();
     let mut bytes = 0u64;
     let mut sources = Vec::with_capacity(tensors.len());
-    for (number, (tensor, held)) in tensors.iter().zip(&held).enumerate() {
-        let mut source = source(py, tensor, held)?;
+    // Once over the arrays, which may be thousands and in no cache.
+    for (number, (tensor, held)) in tensors.iter().zip(&mut held).enumerate() {
+        let mut source = source(py, tensor, held.insert(hold(tensor)?))?;
         if let (true, Payload::Bytes(bytes)) = (mapped.contains(&number), &source.payload) {
             source.payload = Payload::Pages(bytes);
         }

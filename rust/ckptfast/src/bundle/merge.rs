@@ -73,11 +73,11 @@ pub fn merge(prefixes: &[PathBuf], prefix: &Path, options: &MergeOptions) -> Res
     };
     let header = first.header.clone();
     merged.check()?;
-    commit_merged(merged, header, prefix, *options)
+    commit_merged(&merged, header, prefix, *options)
 }
 
 fn commit_merged(
-    merged: Merged,
+    merged: &Merged,
     mut header: BundleHeaderProto,
     prefix: &Path,
     options: MergeOptions,
@@ -93,7 +93,7 @@ fn commit_merged(
     header.num_shards = num_shards.cast_signed();
 
     let index = TempFile::create(&naming::index_path(prefix))?;
-    index.write_at(&encode(&header, &merged)?, 0)?;
+    index.write_at(&encode(&header, merged)?, 0)?;
     index.sync(durability)?;
     let mut undo = Undo::default();
     for (shard, file) in (0..).zip(&merged.files) {
