@@ -9,6 +9,7 @@
 )]
 
 mod arguments;
+mod buffers;
 mod detached;
 mod dlpack;
 mod errors;
@@ -95,9 +96,7 @@ fn crc32c(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>, crc: u32) -> PyResul
 /// Whether memory can be touched, which pages of a file that was cut since cannot.
 #[pyfunction]
 fn enter(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let data = pyo3::buffer::PyUntypedBuffer::get(data)?;
-    let (bytes, _) = arguments::strided_memory(&data)?;
-    Ok(py.detach(|| ckptfast::io::enter(bytes)))
+    buffers::look_at(data, |bytes| py.detach(|| ckptfast::io::enter(bytes)))
 }
 
 /// `FarmHash`'s `Fingerprint64` of `data`, as in `fingerprint.pb`.

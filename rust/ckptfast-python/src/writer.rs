@@ -9,12 +9,12 @@ use ckptfast::error::Error;
 use ckptfast::io::atomic::Durability;
 use ckptfast::shape::Shape;
 use ckptfast::slice::parse_shape_and_slice;
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::arguments::{strided_memory, to_name, to_path};
+use crate::arguments::{to_name, to_path};
+use crate::buffers::{Buffer, Buffers, Slot};
 use crate::detached::detached;
 use crate::errors::to_python;
 
@@ -25,8 +25,8 @@ type Tensor<'py> =
     (Bound<'py, PyString>, i32, Option<Vec<u64>>, Option<String>, Bound<'py, PyAny>, usize, u8);
 
 /// The memory behind a payload, held while it is written.
-enum Held<'py> {
-    Buffer { buffer: PyUntypedBuffer, swap: usize, mask: u8 },
+enum Held<'a, 'py> {
+    Buffer { buffer: Buffer<'a>, swap: usize, mask: u8 },
     Elements(Vec<Bound<'py, PyBytes>>),
 }
 
@@ -51,12 +51,14 @@ pub(crate) fn write(
     let groups = groups.unwrap_or_default();
     let mapped = mapped.unwrap_or_default();
     let options = WriteOptions { shards, align, durability: level(durability)? };
-    let mut held: Vec<Option<Held<'_>>> = tensors.iter().map(|_| None).collect();
+    let mut buffers = Buffers::new(py, tensors.len());
+    let mut held: Vec<Option<Held<'_, '_>>> = tensors.iter().map(|_| None).collect();
     let mut bytes = 0u64;
     let mut sources = Vec::with_capacity(tensors.len());
     // Once over the arrays, which may be thousands and in no cache.
-    for (number, (tensor, held)) in tensors.iter().zip(&mut held).enumerate() {
-        let mut source = source(py, tensor, held.insert(hold(tensor)?))?;
+    let room = buffers.slots().zip(&mut held);
+    for (number, (tensor, (slot, held))) in tensors.iter().zip(room).enumerate() {
+        let mut source = source(py, tensor, held.insert(hold(tensor, slot)?))?;
         if let (true, Payload::Bytes(bytes)) = (mapped.contains(&number), &source.payload) {
             source.payload = Payload::Pages(bytes);
         }
@@ -97,11 +99,10 @@ fn level(durability: &str) -> PyResult<Durability> {
     }
 }
 
-fn hold<'py>(tensor: &Tensor<'py>) -> PyResult<Held<'py>> {
+fn hold<'a, 'py>(tensor: &Tensor<'py>, slot: Slot<'a>) -> PyResult<Held<'a, 'py>> {
     let (_, _, _, _, data, swap, mask) = tensor;
     let Ok(list) = data.cast::<PyList>() else {
-        let buffer = PyUntypedBuffer::get(data)?;
-        return Ok(Held::Buffer { buffer, swap: *swap, mask: *mask });
+        return Ok(Held::Buffer { buffer: slot.view(data)?, swap: *swap, mask: *mask });
     };
     let elements = list.iter().map(|element| Ok(element.cast_into::<PyBytes>()?));
     Ok(Held::Elements(elements.collect::<PyResult<_>>()?))
@@ -110,7 +111,7 @@ fn hold<'py>(tensor: &Tensor<'py>) -> PyResult<Held<'py>> {
 fn source<'a>(
     py: Python<'_>,
     (name, dtype, shape, spec, ..): &'a Tensor<'_>,
-    held: &'a Held<'_>,
+    held: &'a Held<'_, '_>,
 ) -> PyResult<TensorSource<'a>> {
     let key = to_name(name)?;
     let failed = |error: Error| to_python(py, &error.with_key(&key));
@@ -133,9 +134,9 @@ fn source<'a>(
             Payload::Strings(elements.iter().map(PyBytesMethods::as_bytes).collect())
         }
         Held::Buffer { buffer, swap, mask } => {
-            let (bytes, origin) = strided_memory(buffer)?;
+            let (bytes, origin) = buffer.memory()?;
             // A scalar comes as a row of one: PyO3 has no buffers without dimensions.
-            let rank = if shape.rank() == 0 { 0 } else { buffer.dimensions() };
+            let rank = if shape.rank() == 0 { 0 } else { buffer.rank() };
             if buffer.is_c_contiguous() && *swap == 0 && *mask == 0 {
                 Payload::Bytes(bytes)
             } else {

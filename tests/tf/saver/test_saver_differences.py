@@ -76,6 +76,26 @@ def test_alignment(FastSaver: Any, v1: Any, here: Path) -> None:
         assert (here / f"m1{suffix}").read_bytes() == (here / f"tf{suffix}").read_bytes()
 
 
+def test_slices_in_a_later_data_file_have_tensorflows_index(
+    FastSaver: Any, v1: Any, here: Path
+) -> None:
+    """The entry of the whole names the data file of its first slice."""
+    with v1.device("/cpu:0"):
+        v1.get_variable("a", initializer=[1.0])
+    with v1.device("/cpu:1"):
+        half = v1.fixed_size_partitioner(2)
+        v1.get_variable("p", [4], initializer=v1.zeros_initializer(), partitioner=half)
+    two = v1.ConfigProto(device_count={"CPU": 2})
+    with v1.Session(config=two) as session:
+        session.run(v1.global_variables_initializer())
+        FastSaver(sharded=True, align=1).save(session, "./m", write_meta_graph=False)
+        v1.train.Saver(sharded=True).save(session, "./tf", write_meta_graph=False)
+    assert data_files(here) == [
+        f"{name}.data-0000{shard}-of-00002" for name in ("m", "tf") for shard in (0, 1)
+    ]
+    assert (here / "m.index").read_bytes() == (here / "tf.index").read_bytes()
+
+
 def test_a_wrong_shape_is_an_error(FastSaver: Any, v1: Any, tf: ModuleType, here: Path) -> None:
     a = v1.get_variable("a", initializer=[1.0, 2.0], use_resource=True)
     ckptfast.save("m", {"a": numpy.float32([1, 2, 3])}, durability="none")

@@ -175,10 +175,9 @@ fn encode(
     let mut index = IndexBuilder::with_capacity(sources.len());
     let mut stored = places.iter().zip(checksums);
     for tensor in sources.chunk_by(|first, second| first.name == second.name) {
-        if let Some((name, whole)) = whole(tensor) {
-            index.add(name.into(), &whole)?;
-        }
+        let mut shard = u32::MAX;
         for (source, (place, &checksum)) in tensor.iter().zip(stored.by_ref()) {
+            shard = shard.min(place.shard);
             let entry = BundleEntryProto {
                 dtype: source.dtype.number(),
                 shape: Some((&source.shape).into()),
@@ -194,16 +193,21 @@ fn encode(
             };
             index.add(key, &entry)?;
         }
+        if let Some((name, whole)) = whole(tensor, shard) {
+            index.add(name.into(), &whole)?;
+        }
     }
     index.finish(&index::header(num_shards))
 }
 
-/// Name and entry of a tensor that comes in slices.
-fn whole<'a>(slices: &'a [Source<'_>]) -> Option<(&'a [u8], BundleEntryProto)> {
+/// Name and entry of a tensor that comes in slices. It has no data; its data file is that of the
+/// slice which TensorFlow, file after file, merges first.
+fn whole<'a>(slices: &'a [Source<'_>], shard: u32) -> Option<(&'a [u8], BundleEntryProto)> {
     let first = slices.first()?;
     let entry = BundleEntryProto {
         dtype: first.dtype.number(),
         shape: Some((&first.part.as_ref()?.whole).into()),
+        shard_id: shard.cast_signed(),
         slices: slices.iter().filter_map(|one| Some((&one.part.as_ref()?.slice).into())).collect(),
         ..BundleEntryProto::default()
     };
