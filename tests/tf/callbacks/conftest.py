@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,15 +29,26 @@ def library(tf: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def theirs(library: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Every case done by TensorFlow's classes."""
-    return _run("tensorflow", library, tmp_path_factory.mktemp("callbacks"))
+def place() -> Iterator[Path]:
+    """A folder that lies in none called `NAME-NUMBER`, as pytest's do.
+
+    The manager takes the first such folder above a checkpoint for its id, writes the callback's
+    file beside it, and calls nobody in later runs that find it there.
+    """
+    with tempfile.TemporaryDirectory(prefix="callbacks") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
-def ours(library: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def theirs(library: Path, place: Path) -> dict[str, Any]:
+    """Every case done by TensorFlow's classes."""
+    return _run("tensorflow", library, place / "theirs")
+
+
+@pytest.fixture(scope="session")
+def ours(library: Path, place: Path) -> dict[str, Any]:
     """Every case done by ckptfast's classes, and those that only it has."""
-    return _run("ckptfast", library, tmp_path_factory.mktemp("callbacks"))
+    return _run("ckptfast", library, place / "ours")
 
 
 @pytest.fixture(params=["theirs", "ours"])
@@ -45,6 +58,7 @@ def outcomes(request: pytest.FixtureRequest) -> Any:
 
 
 def _run(kind: str, library: Path, folder: Path) -> dict[str, Any]:
+    folder.mkdir()
     done = subprocess.run(
         [sys.executable, str(HERE / "callback_cases.py"), kind, str(library), str(folder)],
         capture_output=True,

@@ -8,14 +8,16 @@ of its own.
     handles (fed) ─ ParseTensor ─ Unpack ─ _ReadVariablesOp ─┐
     handles (fed) ─ ParseTensor ─ Unpack ─ _ReadVariablesOp ─┴─ PyFunc
 
-The py_func receives its inputs as views of the variables' memory, and an update makes a copy first,
-so what it receives is a snapshot that costs nothing.
+There is a py_func for every few blocks: one makes arrays while other blocks are still read. It
+receives its inputs as views of the variables' memory, and an update makes a copy first, so what it
+receives is a snapshot that costs nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -24,6 +26,9 @@ from . import _graph_nodes, _handles, _layout
 from ._inbox import Inbox
 from ._layout import Group, Layout
 
+_TOGETHER: Final = 4
+"""Blocks that share a py_func."""
+
 
 class Reads:
     """The nodes that read so many variables of each device and type in one graph."""
@@ -31,16 +36,19 @@ class Reads:
     def __init__(self, graph: Any, groups: Sequence[Group]) -> None:
         self._handles: list[Any] = []
         with _graph_nodes.building(graph, "reads"):
-            values: list[Any] = []
+            blocks: list[list[Any]] = []
             for device, dtypes in _layout.blocks(groups):
                 with graph.device(device):
                     text, handles = _handles.unpacked(graph, len(dtypes))
-                    values += _read(graph, handles, dtypes)
+                    blocks.append(_read(graph, handles, dtypes))
                 self._handles.append(text)
-            self.inbox = Inbox(values, list)
+            self.inboxes = [
+                Inbox(list(itertools.chain(*blocks[at : at + _TOGETHER])), list)
+                for at in range(0, len(blocks), _TOGETHER)
+            ]
 
     def feeds(self, layout: Layout, devices: Mapping[str, str]) -> list[tuple[Any, Any]]:
-        """What to feed so that the inbox receives the values of `layout.order`."""
+        """What to feed so that the inboxes receive the values of `layout.order`."""
         return list(zip(self._handles, layout.fed_to_read(devices), strict=True))
 
 

@@ -73,7 +73,7 @@ class Snapshots:
             if sparse:
                 self.slots.share(session, self.layout, sparse, devices)
             feeds = self._reads.feeds(self.layout, devices)
-            inboxes.append(self._reads.inbox)
+            inboxes += self._reads.inboxes
         else:
             fetched = [_read_of(self.targets[at].sink) for at in self._fast]
         if self._others is not None:
