@@ -135,7 +135,7 @@ fn source<'a>(
         }
         Held::Buffer { buffer, swap, mask } => {
             let (bytes, origin) = buffer.memory()?;
-            // A scalar comes as a row of one: PyO3 has no buffers without dimensions.
+            // A scalar comes as a row of one: a buffer has dimensions.
             let rank = if shape.rank() == 0 { 0 } else { buffer.rank() };
             if buffer.is_c_contiguous() && *swap == 0 && *mask == 0 {
                 Payload::Bytes(bytes)
