@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -25,36 +26,38 @@ def read(reader: Reader, matches: Sequence[Match], *, verify: bool) -> list[Any]
             for match, value in zip(matches, values, strict=True)
         ]
     find = reader._native.find
-    return whole(reader, [find(match.sources[0].key) for match in matches], verify=verify)
+    indices = [find(match.sources[0].key) for match in matches]
+    return whole(reader, indices, verify=verify)(range(len(indices)))
 
 
-def whole(reader: Reader, indices: Sequence[int], *, verify: bool) -> list[Any]:
-    """The tensors of those numbers, as `read` gives them."""
+def whole(
+    reader: Reader, indices: Sequence[int], *, verify: bool
+) -> Callable[[Sequence[int]], list[Any]]:
+    """The tensors of those numbers, as `read` gives them: a function that makes arrays of some.
+
+    Everything has been read, and checked, when this returns; arrays alone are made later.
+    """
     places = reader._native.read(indices, verify=verify, copy=reader._copy, align=_values.ALIGNMENT)
-    # A region's bytes become an array once, and the tensors views of it: to ask a region for its
-    # buffer takes 15 µs.
-    memory: dict[int, Any] = {}
-    region: Any = None
-    everything: Any = None
-    dtypes: dict[int, Any] = {}
-    arrays = []
     signatures = reader._signatures
-    for index, place in zip(indices, places, strict=True):
-        number, shape = signatures[index]
-        if isinstance(place, list):
-            arrays.append(_strings(place, shape))
-            continue
-        this, offset = place
-        if this is not region:
-            region = this
-            everything = memory.get(id(region))
-            if everything is None:
-                everything = numpy.frombuffer(memoryview(region), numpy.uint8)
-                memory[id(region)] = everything
-        dtype = dtypes.get(number)
-        if dtype is None:
-            dtype = dtypes[number] = numpy.dtype(tf.as_dtype(number).as_numpy_dtype)
-        arrays.append(numpy.ndarray(shape, dtype, everything, offset))
+    dtypes = functools.cache(lambda number: numpy.dtype(tf.as_dtype(number).as_numpy_dtype))
+
+    def arrays(some: Sequence[int]) -> list[Any]:
+        # NumPy takes the buffer of a view more quickly than that of a region.
+        views: dict[int, memoryview] = {}
+        found = []
+        for at in some:
+            place = places[at]
+            number, shape = signatures[indices[at]]
+            if isinstance(place, list):
+                found.append(_strings(place, shape))
+                continue
+            region, offset = place
+            view = views.get(id(region))
+            if view is None:
+                view = views[id(region)] = memoryview(region)
+            found.append(numpy.ndarray(shape, dtypes(number), view, offset))
+        return found
+
     return arrays
 
 

@@ -19,8 +19,24 @@ class Inbox:
         self._pending: dict[int, list[Any]] = {}
         self._calls = itertools.count()
         self._call = tf.compat.v1.placeholder(tf.int64, [], name="call")
-        with self._call.graph.device("/device:CPU:0"):
-            self.op = tf.numpy_function(self._take, [self._call, *tensors], [], name="take")
+        # A scratch graph, for TensorFlow drops a function together with the graph it was made in.
+        self._registered = tf.Graph()
+        with self._registered.as_default():
+            function = tf.numpy_function(self._take, [tf.constant(0, tf.int64)], [])
+        graph = self._call.graph
+        inputs = [self._call, *tensors]
+        with graph.device("/device:CPU:0"):
+            self.op = graph._create_op_internal(
+                "PyFunc",
+                inputs,
+                [],
+                name="take",
+                attrs={
+                    "token": function.node_def.attr["token"],
+                    "Tin": _types([tensor.dtype.base_dtype for tensor in inputs]),
+                    "Tout": _types([]),
+                },
+            )
 
     def _take(self, call: Any, *values: Any) -> None:
         self._pending[int(call)] = self._keep(values)
@@ -33,3 +49,8 @@ class Inbox:
     def collect(self, call: int) -> list[Any]:
         """What a run brought; nothing if it failed."""
         return self._pending.pop(call, [])
+
+
+def _types(dtypes: Sequence[Any]) -> Any:
+    numbers = [dtype.as_datatype_enum for dtype in dtypes]
+    return tf.compat.v1.AttrValue(list=tf.compat.v1.AttrValue.ListValue(type=numbers))

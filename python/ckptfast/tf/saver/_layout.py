@@ -12,7 +12,7 @@ import tensorflow as tf
 from ..._cached import cached_property
 from . import _handles
 
-ROUND: Final = 512
+ROUND: Final = 256
 """Most slots that a graph gets for one set of variables."""
 
 BLOCK: Final = 512

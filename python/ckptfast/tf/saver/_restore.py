@@ -63,8 +63,8 @@ def restore(
     if len(fast) == len(targets) and not reshape and snapshots.slots is not None:
         indices = _exactly(reader, snapshots)
         if indices is not None:
-            arrays = _arrays.whole(reader, indices, verify=options.verify)
-            snapshots.slots.assign(session, snapshots.layout, devices, arrays)
+            values = _arrays.whole(reader, indices, verify=options.verify)
+            snapshots.slots.assign(session, snapshots.layout, devices, values)
             return
     matches = _matches(reader, targets, options, reshape=reshape)
     if reshape:
@@ -80,7 +80,9 @@ def restore(
     is_local = not _session.is_remote(session)
     _apply.assign(session, reader, others, verify=options.verify, local=is_local, reshape=reshape)
     if quick and snapshots.slots is not None:
-        snapshots.slots.assign(session, snapshots.layout, devices, arrays)
+        snapshots.slots.assign(
+            session, snapshots.layout, devices, lambda some: [arrays[at] for at in some]
+        )
 
 
 def _matches(

@@ -3,7 +3,7 @@
 TensorFlow prepares the first run of every set of operations at some 0.5 ms per operation: seconds
 for ten thousand variables. So the operations here are not of variables but of *slots*. A slot
 assigns whatever variable's handle it is fed, and a graph of many variables is run through its slots
-in rounds. Nothing grows with the number of variables but the number of rounds.
+in rounds, two at a time. Nothing grows with the number of variables but the number of rounds.
 
     handles (fed) ─ ParseTensor ─ Unpack ─ AssignVariableOp, of a value that is fed
     handles (fed) ─ ParseTensor ─ Unpack ─ DisableCopyOnRead, for sparsely updated variables
@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,7 +23,7 @@ from tensorflow.python.client import pywrap_tf_session as tf_session
 
 from .. import _session
 from .._kept import kept, lock
-from . import _graph_nodes, _handles, _layout
+from . import _graph_nodes, _handles, _layout, _overlap
 from ._layout import Group, Layout
 
 
@@ -70,15 +70,20 @@ class Slots:
         session: Any,
         layout: Layout,
         devices: Mapping[str, str],
-        values: Sequence[Any],
+        values: Callable[[Sequence[int]], list[Any]],
     ) -> None:
-        """Assign a value to every variable of the layout."""
+        """Assign a value to every variable of the layout; `values` gives those of some of them."""
         number = self._callable(session)
-        for handles, variables in zip(
-            layout.fed_to_assign(devices), layout.variables_in_rounds, strict=True
-        ):
-            fed = [*handles, *[values[at] for at in variables]]
-            session._do_call(_run_callable, session, number, fed)
+        rounds = list(zip(layout.fed_to_assign(devices), layout.variables_in_rounds, strict=True))
+
+        def run(of_round: tuple[list[Any], list[int]]) -> None:
+            handles, variables = of_round
+            session._do_call(_run_callable, session, number, [*handles, *values(variables)])
+
+        if layout.rounds == 1:
+            run(rounds[0])
+        else:
+            _overlap.for_each(iter(rounds), run)
 
     def _callable(self, session: Any) -> int:
         """The number of a callable for the assignments, which takes feeds in a fixed order.
