@@ -96,7 +96,7 @@ class Reader(Mapping[str, "Array"]):
                     location.files,
                     backend=backend,
                     private=_private,
-                    threads=_threads.resolve(threads),
+                    threads=_threads.checked(threads),
                 )
         except BaseException:
             if self._local is not None:

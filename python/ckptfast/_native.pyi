@@ -59,7 +59,7 @@ class Reader:
         *,
         backend: str,
         private: bool,
-        threads: int,
+        threads: int | None,
     ) -> Reader: ...
     @property
     def format(self) -> Literal["V1", "V2"]: ...
@@ -117,7 +117,7 @@ def write(
     shards: int | None,
     align: int,
     durability: str,
-    threads: int,
+    threads: int | None,
     groups: Sequence[int] | None = None,
     mapped: set[int] | None = None,
 ) -> int: ...

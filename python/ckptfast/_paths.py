@@ -26,6 +26,8 @@ from .errors import AmbiguousError, DataLossError, UnsupportedError, _located
 AnyPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 SAVED_MODEL_FILES: Final = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
+# Bytes; Git-LFS's specification has no pointer as long.
+_LFS_POINTER_LIMIT: Final = 1024
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -137,7 +139,8 @@ def _bundle(prefix: str) -> Location:
     first = (_shards.data_files(prefix) or ("",))[0]
     # A missing data file is no reason to refuse: names and shapes can be read without it.
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-        if _filetype.of_file(first) is FileType.LFS_POINTER:
+        small = os.stat(first).st_size < _LFS_POINTER_LIMIT
+        if small and _filetype.of_file(first) is FileType.LFS_POINTER:
             raise _filetype.problem(first, FileType.LFS_POINTER)
     return Location(prefix, "V2")
 

@@ -68,7 +68,7 @@ def reshard(
                 shards=number,
                 align=align,
                 durability=durability,
-                threads=_threads.resolve(threads),
+                threads=_threads.checked(threads),
                 mapped={at for at, row in enumerate(rows) if isinstance(row[4], memoryview)},
             )
 

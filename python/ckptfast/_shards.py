@@ -54,7 +54,7 @@ def data_files(prefix: str) -> tuple[str, ...] | None:
     Raises `OSError` if the index cannot be read.
     """
     index = index_file(prefix)
-    with _files.naming(index), open(index, "rb") as file:
+    with _files.naming(index), open(index, "rb", buffering=0) as file:
         count = _native.shard_count(file.read(HEAD_BYTES))
     if count is None or count > _MOST_SHARDS:
         return None

@@ -116,7 +116,7 @@ def save(
             shards=shards,
             align=align,
             durability=durability,
-            threads=_threads.resolve(threads),
+            threads=_threads.checked(threads),
             mapped=_mapped(rows),
         )
     return prefix

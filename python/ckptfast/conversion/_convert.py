@@ -161,7 +161,7 @@ def _output(
     threads: int | None,
 ) -> _Output:
     """Checked arguments. Raises as `convert` does before it reads anything."""
-    _threads.resolve(threads)
+    _threads.checked(threads)
     _files.check_durability(durability)
     target = os.fsdecode(path) if _remote.is_remote(path) else _paths.local(path)
     kind = _formats.choose(target, format)

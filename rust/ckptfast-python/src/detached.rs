@@ -6,12 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use ckptfast::error::Result;
-use ckptfast::parallel::{Interrupt, Workers};
+use ckptfast::parallel::{Interrupt, Workers, default_threads};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::errors;
 
+/// Less work than this is not worth a second thread.
+const SMALL: u64 = 1 << 20;
 /// Less work than this ends before anybody could press a key.
 const SHORT: u64 = 64 << 20;
 /// How often a waiting call asks whether a signal came.
@@ -22,14 +24,18 @@ const PATIENCE: Duration = Duration::from_millis(50);
     reason = "the method's lifetime is too special for `attach`"
 )]
 /// Calls `work`, which moves about `bytes` bytes, with the interpreter free for other threads.
+/// Without a number of threads it may use as many as the process is granted.
 pub(crate) fn detached<T: Send>(
     py: Python<'_>,
-    threads: usize,
+    threads: Option<usize>,
     bytes: u64,
     work: impl FnOnce(&Workers<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     let interrupt = Interrupt::default();
-    let workers = Workers { threads: threads.max(1), interrupt: &interrupt };
+    // To ask what is granted takes as long as opening a checkpoint does.
+    let granted = || if bytes < SMALL { 1 } else { default_threads() };
+    let workers =
+        Workers { threads: threads.unwrap_or_else(granted).max(1), interrupt: &interrupt };
     // A panic is a bug of ours; it must not unwind into, or abort, somebody's training.
     let guarded = || catch_unwind(AssertUnwindSafe(|| work(&workers)));
     let outcome = if bytes < SHORT {

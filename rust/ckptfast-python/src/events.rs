@@ -25,14 +25,14 @@ impl EventReader {
     #[new]
     fn new(py: Python<'_>, path: OsString) -> PyResult<Self> {
         let path = to_path(path)?;
-        let reader = detached(py, 1, 0, |_| Reader::open(&path))?;
+        let reader = detached(py, Some(1), 0, |_| Reader::open(&path))?;
         Ok(Self(Mutex::new(State { reader, tags: Vec::new() })))
     }
 
     /// The next events, none at the end: `(wall time, step, tag, value)` for a scalar, and
     /// `(wall time, step, "graph_def" or "meta_graph_def", bytes)` for a graph.
     fn batch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let events = detached(py, 1, 0, |_| {
+        let events = detached(py, Some(1), 0, |_| {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).reader.batch()
         })?;
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -110,7 +110,7 @@ fn fingerprint64(py: Python<'_>, data: pyo3::buffer::PyBuffer<u8>) -> PyResult<u
 #[pyfunction]
 fn on_network(py: Python<'_>, path: OsString) -> PyResult<bool> {
     let path = arguments::to_path(path)?;
-    detached::detached(py, 1, 0, |_| Ok(ckptfast::io::File::open(&path)?.on_network()))
+    detached::detached(py, Some(1), 0, |_| Ok(ckptfast::io::File::open(&path)?.on_network()))
 }
 
 /// Gives back memory kept for the next values; returns the number of bytes.

@@ -33,7 +33,8 @@ pub(crate) struct Reader {
     prefix: OsString,
     #[pyo3(get)]
     num_shards: u32,
-    threads: usize,
+    /// `None` for as many as the process is granted.
+    threads: Option<usize>,
 }
 
 #[pymethods]
@@ -46,7 +47,7 @@ impl Reader {
         files: Vec<OsString>,
         backend: &str,
         private: bool,
-        threads: usize,
+        threads: Option<usize>,
     ) -> PyResult<Self> {
         let path = to_path(prefix.clone())?;
         let files: Vec<PathBuf> = files.into_iter().map(to_path).collect::<PyResult<_>>()?;
@@ -172,7 +173,7 @@ impl Reader {
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let checkpoint = self.open()?;
         let options = ReadOptions { verify, copy: policy(copy), writable, align };
-        let bytes = total_bytes(&checkpoint, &indices);
+        let bytes = py.detach(|| checkpoint.bytes_to_move(&indices, &options));
         let values = detached(py, self.threads, bytes, |workers| {
             checkpoint.read(&indices, &options, workers)
         })?;
@@ -193,7 +194,7 @@ impl Reader {
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let checkpoint = self.open()?;
         let options = ReadOptions { verify, copy: policy(copy), writable: false, align };
-        let bytes = total_bytes(&checkpoint, &indices);
+        let bytes = py.detach(|| checkpoint.bytes_to_move(&indices, &options));
         let values = detached(py, self.threads, bytes, |workers| {
             checkpoint.read(&indices, &options, workers)
         })?;

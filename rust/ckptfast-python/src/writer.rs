@@ -43,7 +43,7 @@ pub(crate) fn write(
     shards: Option<u32>,
     align: u64,
     durability: &str,
-    threads: usize,
+    threads: Option<usize>,
     groups: Option<Vec<u32>>,
     mapped: Option<HashSet<usize>>,
 ) -> PyResult<u32> {
@@ -85,7 +85,7 @@ pub(crate) fn merge(
     let prefix = to_path(prefix)?;
     let options =
         bundle::MergeOptions { durability: level(durability)?, delete_old, allow_missing };
-    detached(py, 1, 0, |_| bundle::merge(&sources, &prefix, &options))
+    detached(py, Some(1), 0, |_| bundle::merge(&sources, &prefix, &options))
 }
 
 fn level(durability: &str) -> PyResult<Durability> {

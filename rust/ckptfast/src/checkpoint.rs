@@ -123,6 +123,20 @@ impl Checkpoint {
         }
     }
 
+    /// About how many bytes a `read` would copy or check; it would use others where they are.
+    pub fn bytes_to_move(&self, numbers: &[usize], options: &ReadOptions) -> u64 {
+        let sizes = numbers.iter().map(|&number| match self {
+            Self::V2(reader) => {
+                reader.bytes_to_move(reader.named().start.saturating_add(number), options)
+            }
+            Self::V1(reader) => v1_tensor(reader, number)
+                .ok()
+                .and_then(|tensor| tensor.shape.byte_size(tensor.dtype))
+                .unwrap_or(0),
+        });
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// The tensors `numbers`, in that order.
     pub fn read(
         &self,

@@ -116,7 +116,7 @@ def write_rows(
             shards=shards,
             align=options.align,
             durability=options.durability,
-            threads=_threads.resolve(threads),
+            threads=_threads.checked(threads),
             groups=groups,
         )
 

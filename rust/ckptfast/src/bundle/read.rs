@@ -69,6 +69,22 @@ impl Reader {
         Ok(values)
     }
 
+    /// About how many bytes of the tensor at `position` a [`Reader::read`] would copy or check; 0
+    /// where it would fail.
+    pub fn bytes_to_move(&self, position: usize, options: &ReadOptions) -> u64 {
+        let Ok(entry) = self.entry(position) else { return 0 };
+        match &entry.content {
+            Content::Data(extent) if entry.dtype.size().is_some() => {
+                match self.plan(position, &entry, *extent, options) {
+                    Ok(plan) if plan.check || plan.alias.is_none() => extent.size,
+                    _ => 0,
+                }
+            }
+            Content::Data(extent) => extent.size,
+            Content::Slices(_) => entry.shape.byte_size(entry.dtype).unwrap_or(0),
+        }
+    }
+
     fn values(
         &self,
         positions: &[usize],
