@@ -126,6 +126,12 @@ def remove_listed(
     _remove(checkpoint_prefix, checkpoint_format_version, meta_graph_suffix, _literally)
 
 
+def remove_bundle(prefix: str) -> None:
+    """Delete index and data files of a V2 bundle; its local path is never a pattern."""
+    for path in _data_and_index(prefix, _literally):
+        _delete(path)
+
+
 def _literally(path: str) -> list[str]:
     shards = _V1_SHARDS.search(path)
     if shards is None:

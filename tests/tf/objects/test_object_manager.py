@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,3 +105,44 @@ def test_asynchronous_saves_are_managed(make: Any, tf: ModuleType, tmp_path: Pat
     manager.sync()
     assert manager.checkpoints == paths[2:]
     assert indexes(tmp_path) == ["ckpt-3", "ckpt-4"]
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_folder_with_brackets_cost_the_checkpoints_of_another_run(
+    tf: ModuleType, tmp_path: Path, installed: bool
+) -> None:
+    import ckptfast
+
+    mine, other = tmp_path / "run[1]", tmp_path / "run1"
+    kept = manager_class("ckptfast")(tf.train.Checkpoint(v=tf.Variable(1.0)), str(other), 5)
+    for _ in range(3):
+        kept.save()
+    before = sorted(path.name for path in other.iterdir())
+    with ckptfast.install() if installed else contextlib.nullcontext():
+        checkpoint = checkpoint_class("ckptfast")(v=tf.Variable(0.0))
+        who = "tensorflow" if installed else "ckptfast"
+        manager = manager_class(who)(checkpoint, str(mine), max_to_keep=1)
+        for _ in range(3):
+            manager.save()
+    assert sorted(path.name for path in other.iterdir()) == before
+    assert [path.name for path in mine.glob("*.index")] == ["ckpt-3.index"]
+    assert len(list(mine.glob("*.data-*"))) == 1
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_one_checkpoint_an_hour_is_preserved(
+    who: str, tf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1e6]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    manager = manager_class(who)(
+        checkpoint_class(who)(v=tf.Variable(0.0)),
+        str(tmp_path),
+        max_to_keep=1,
+        keep_checkpoint_every_n_hours=1.0,
+    )
+    for _ in range(6):
+        manager.save()
+        now[0] += 1500
+    assert indexes(tmp_path) == ["ckpt-4", "ckpt-6"]
+    assert "last_preserved_timestamp: 1004500" in (tmp_path / "checkpoint").read_text()

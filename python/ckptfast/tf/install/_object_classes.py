@@ -43,6 +43,10 @@ _METHODS: Final = (
         checkpoint_management.CheckpointManager, "restore_or_initialize",
         _manager.CheckpointManager, _manager.restore_or_initialize,
     ),
+    _Method(
+        checkpoint_management.CheckpointManager, "_sweep",
+        _manager.CheckpointManager, _manager.sweep,
+    ),
 )  # fmt: skip
 _originals: Final[list[tuple[Any, str, Any]]] = []
 
