@@ -173,7 +173,7 @@ impl Reader {
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let checkpoint = self.open()?;
         let options = ReadOptions { verify, copy: policy(copy), writable, align };
-        let bytes = py.detach(|| checkpoint.bytes_to_move(&indices, &options));
+        let bytes = bytes_to_move(py, &checkpoint, &indices, &options)?;
         let values = detached(py, self.threads, bytes, |workers| {
             checkpoint.read(&indices, &options, workers)
         })?;
@@ -194,7 +194,7 @@ impl Reader {
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let checkpoint = self.open()?;
         let options = ReadOptions { verify, copy: policy(copy), writable: false, align };
-        let bytes = py.detach(|| checkpoint.bytes_to_move(&indices, &options));
+        let bytes = bytes_to_move(py, &checkpoint, &indices, &options)?;
         let values = detached(py, self.threads, bytes, |workers| {
             checkpoint.read(&indices, &options, workers)
         })?;
@@ -234,7 +234,7 @@ impl Reader {
         let shape = Shape::new(length).map_err(|error| to_python(py, &error))?;
         let region = slice::Region { start, shape };
         let options = ReadOptions { verify, copy: policy(copy), writable, align };
-        let bytes = total_bytes(&checkpoint, &[index]);
+        let bytes = bytes_to_move(py, &checkpoint, &[index], &EVERY_BYTE)?;
         let value = detached(py, self.threads, bytes, |workers| {
             checkpoint.read_region(index, &region, &options, workers)
         })?;
@@ -245,7 +245,7 @@ impl Reader {
     /// Checks every byte of the tensors `indices`; the failed ones with their exception.
     fn verify(&self, py: Python<'_>, indices: Vec<usize>) -> PyResult<Vec<(usize, PyErr)>> {
         let checkpoint = self.open()?;
-        let bytes = total_bytes(&checkpoint, &indices);
+        let bytes = bytes_to_move(py, &checkpoint, &indices, &EVERY_BYTE)?;
         let check = |workers: &Workers<'_>| -> Result<_> { checkpoint.verify(&indices, workers) };
         let failures = detached(py, self.threads, bytes, check)?;
         Ok(failures.iter().map(|(index, error)| (*index, to_python(py, error))).collect())
@@ -290,12 +290,17 @@ fn summary<'a>(
     checkpoint.summary(number).map_err(|error| to_python(py, &error))
 }
 
-fn total_bytes(checkpoint: &Checkpoint, indices: &[usize]) -> u64 {
-    let size = |&number: &usize| {
-        let summary = checkpoint.summary(number).ok()?;
-        summary.extent.map(|extent| extent.size).or_else(|| summary.shape.byte_size(summary.dtype))
-    };
-    indices.iter().filter_map(size).fold(0, u64::saturating_add)
+/// Of a box any share may have to be moved, and to verify is to look at everything.
+const EVERY_BYTE: ReadOptions =
+    ReadOptions { verify: true, copy: CopyPolicy::Always, writable: false, align: 1 };
+
+fn bytes_to_move(
+    py: Python<'_>,
+    checkpoint: &Checkpoint,
+    indices: &[usize],
+    options: &ReadOptions,
+) -> PyResult<u64> {
+    detached(py, Some(1), 0, |_| Ok(checkpoint.bytes_to_move(indices, options)))
 }
 
 /// Values of one mapping or buffer share one `Region` object.

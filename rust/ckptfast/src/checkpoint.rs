@@ -129,10 +129,11 @@ impl Checkpoint {
             Self::V2(reader) => {
                 reader.bytes_to_move(reader.named().start.saturating_add(number), options)
             }
-            Self::V1(reader) => v1_tensor(reader, number)
-                .ok()
-                .and_then(|tensor| tensor.shape.byte_size(tensor.dtype))
-                .unwrap_or(0),
+            // A string, whose size is not known before, has a byte at least: its length.
+            Self::V1(reader) => v1_tensor(reader, number).map_or(0, |tensor| {
+                let size = tensor.shape.byte_size(tensor.dtype);
+                size.unwrap_or_else(|| tensor.shape.num_elements())
+            }),
         });
         sizes.fold(0, u64::saturating_add)
     }
